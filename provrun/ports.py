@@ -1,0 +1,125 @@
+"""What the rooms need from the world, as Protocols; `project` decides who stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from provrun.core.code import CapturedCode
+from provrun.core.environment import Environment, Host
+from provrun.core.messages import RunMap
+from provrun.core.records import (
+    Added,
+    AttemptRecord,
+    Claimed,
+    Context,
+    Ended,
+    JobRecord,
+    MapRecord,
+    MapSpec,
+    Policy,
+    TaskRecord,
+)
+from provrun.core.states import State
+
+
+class Interning(Protocol):
+    """Keep each code, environment and host once; an equal one gives the same id."""
+
+    def intern_code(self, captured: CapturedCode, at: int) -> int: ...
+
+    def intern_environment(self, environment: Environment, at: int) -> int: ...
+
+    def intern_host(self, host: Host) -> int: ...
+
+    def intern_uses(self, uses: Mapping[str, object]) -> int: ...
+
+    def intern_inputs(self, inputs: Sequence[tuple[str, str, int]]) -> int: ...
+
+    def intern_context(self, context: Context) -> int: ...
+
+
+class Submissions(Interning, Protocol):
+    """What `submit` asks of the registry."""
+
+    def find_map(self, name: str) -> MapRecord | None: ...
+
+    def map_names(self) -> list[str]: ...
+
+    def submit(
+        self, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int
+    ) -> Added:
+        """Create the map or extend it by the tasks it lacks; all or nothing, invisible until the last is in.
+
+        ``texts`` are canonical texts of the map's own parameters, ``distinct`` says that no two are equal.
+        A map that differs from ``spec`` in recipe or dependencies is `Refused` with the difference.
+        """
+
+
+class Claims(Interning, Protocol):
+    """What the manager of a running job asks of the registry; each call is one transaction."""
+
+    def open_job(self, job: JobRecord) -> int: ...
+
+    def close_job(self, job: int, state: str, reason: str, at: int) -> None: ...
+
+    def select_maps(self, names: Sequence[str]) -> list[MapRecord]:
+        """Give the maps of these names and all they build on (all maps if none is named), upstream first."""
+
+    def run_map(self, map: int) -> RunMap: ...
+
+    def counts(self, maps: Sequence[int]) -> dict[int, dict[State, int]]: ...
+
+    def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
+        """Take up to ``limit`` pending tasks, larger priority first, then earlier map, then smaller index."""
+
+    def record(self, job: int, ended: Sequence[Ended]) -> int:
+        """Record ended attempts, move their tasks on, and make ready what waited for them.
+
+        An attempt whose task is no longer held by this job under that number is kept as superseded.
+        Returns how many tasks became pending by it.
+        """
+
+    def release(self, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
+        """Give back claimed tasks that never started; their attempt numbers are not used up."""
+
+    def running_jobs(self) -> list[JobRecord]: ...
+
+    def abandon(self, job: int, at: int) -> int:
+        """Close a job that is over: its running tasks get a lost attempt and are pending again. Returns their number."""
+
+
+class Changes(Protocol):
+    """What a person may change later; each returns the number of tasks changed.
+
+    ``tasks`` are pairs (map, index); None means every task of the map in a fitting state.
+    """
+
+    def retry(self, map: int, tasks: Iterable[int] | None, *, time: float | None, memory: float | None) -> int:
+        """Make failed (and cancelled) tasks pending again; ``time`` and ``memory`` multiply their limits."""
+
+    def rerun(self, map: int, tasks: Iterable[int] | None) -> int: ...
+
+    def cancel(self, map: int, tasks: Iterable[int] | None) -> int: ...
+
+    def pause(self, map: int, paused: bool) -> None: ...
+
+    def set_policy(self, map: int, policy: Policy) -> None: ...
+
+    def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int: ...
+
+
+class Lookups(Protocol):
+    """What everyone may read; streams are keyset-paged, so memory is constant and no writer waits."""
+
+    def find_map(self, name: str) -> MapRecord | None: ...
+
+    def maps(self) -> list[MapRecord]: ...
+
+    def task(self, map: int, index: int) -> TaskRecord | None: ...
+
+    def tasks(self, map: int, state: State | None = None, start: int = 0) -> Iterator[TaskRecord]: ...
+
+    def attempts(self, map: int, index: int) -> list[AttemptRecord]: ...
+
+    def jobs(self) -> list[JobRecord]: ...
