@@ -1,0 +1,1 @@
+"""The face for a person at a terminal."""

@@ -1,0 +1,84 @@
+"""The command `provrun`: a table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from provrun import __version__
+
+# name: (module, attribute, one-line summary); the sections and their order are those of the help.
+SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Submit": {
+        "submit": ("provrun.cli.submit", "submit", "Apply a command or function to many parameter sets."),
+        "load": ("provrun.cli.submit", "load", "Make one task of every line of a file."),
+    },
+    "Run": {},
+    "Ask": {},
+    "Change": {
+        "retry": ("provrun.cli.changes", "retry", "Let failed tasks run again."),
+        "rerun": ("provrun.cli.changes", "rerun", "Let succeeded tasks run again; old results stay visible."),
+        "cancel": ("provrun.cli.changes", "cancel", "Cancel tasks that have not ended."),
+        "pause": ("provrun.cli.changes", "pause", "Start no more tasks of a map."),
+        "resume": ("provrun.cli.changes", "resume", "Start tasks of a paused or cancelled map again."),
+        "set": ("provrun.cli.changes", "set_policy", "Change priority, limits and other policy of a map."),
+    },
+    "Publish": {},
+    "Project": {
+        "init": ("provrun.cli.house", "init", "Make a project here or in DIR."),
+        "config": ("provrun.cli.house", "config", "Show or set the configuration and where each value comes from."),
+        "db": ("provrun.cli.house", "db", "Look after the registry's database."),
+        "completion": ("provrun.cli.house", "completion", "Print the completion script of a shell."),
+    },
+}
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    name: entry for section in SECTIONS.values() for name, entry in section.items()
+}
+
+EXAMPLES = (
+    "provrun submit scan --param x=0:1000 -- analyze -x {x}",
+    "provrun run scan -j 8",
+)
+
+
+def help_text() -> str:
+    """Give the help of `provrun` itself; made from the table, so that it needs no import."""
+    lines = ["Examples:", *(f"  {example}" for example in EXAMPLES), ""]
+    lines += ["Usage: provrun COMMAND [OPTIONS] ...", ""]
+    lines += ["Run many small computations and keep, for every number, what made it.", ""]
+    width = max(map(len, COMMANDS)) + 2
+    for title, commands in SECTIONS.items():
+        if commands:
+            lines += [f"{title}:", *(f"  {name:{width}}{entry[2]}" for name, entry in commands.items()), ""]
+    lines += ["Options of every command:"]
+    lines += ["  --project DIR  The project's folder (PROVRUN_PROJECT; default: the nearest .provrun upward)."]
+    lines += ["  --json         Print one JSON document.", "  -q, --quiet    Print references only."]
+    lines += ["  --debug        Print the traceback of an error.", "  --help         Say what a command does."]
+    lines += ["", "provrun --version prints the version."]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and give its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "_PROVRUN_COMPLETE" not in os.environ:
+        if not words:
+            print(help_text(), file=sys.stderr)
+            return 2
+        # Importing click takes longer than Python takes to start; these two need none of it.
+        if words[0] in {"--help", "-h"}:
+            return _print(help_text())
+        if words == ["--version"]:
+            return _print(f"provrun {__version__}")
+    from provrun.cli.failures import guarded
+
+    return guarded(words)
+
+
+def _print(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0

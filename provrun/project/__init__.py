@@ -1,0 +1,1 @@
+"""Opens a project and wires the rooms; the only place that chooses."""

@@ -1,0 +1,127 @@
+"""A project: a folder with ``.provrun/`` in it, its configuration and its registry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provrun.core.nearest import suggestion
+from provrun.errors import NoProject, NotFound, Refused
+from provrun.project.config import Config, write
+
+if TYPE_CHECKING:
+    from provrun.core.records import MapRecord
+    from provrun.store.registry import Registry
+
+DIR = ".provrun"
+
+
+class Project:
+    """A folder whose maps are kept together; opening it touches nothing, its registry is opened when first used."""
+
+    def __init__(self, root: Path, *, created: bool = False) -> None:
+        self.root = root
+        self.dir = root / DIR
+        self.created = created
+        self.config = Config.load(self.dir)
+        self._registry: Registry | None = None
+
+    @classmethod
+    def find(cls, start: Path | None = None, *, create: bool = False) -> Project:
+        """Open the project in ``start``, or the nearest one upward from here if it is None.
+
+        With ``create`` one is made where there is none: in ``start``, or at the git root or here, but never
+        unasked in the home folder. Raises `NoProject` or `Refused`.
+        """
+        root = locate(start)
+        if root is not None:
+            return cls(root)
+        if create:
+            return cls.create(place(start))
+        if start is not None:
+            raise NoProject(f"no project in {start}", value=str(start), next=f"provrun init {start}")
+        raise NoProject(
+            f"no project in {Path.cwd()} or above it", value=str(Path.cwd()),
+            next="provrun submit makes one, or provrun init",
+        )
+
+    @classmethod
+    def create(cls, root: Path, url: str | None = None) -> Project:
+        """Make a project in a folder, with its registry at ``url`` (default: a SQLite file); refuse if there is one."""
+        from provrun.store.registry import Registry
+
+        root = root.absolute()
+        folder = root / DIR
+        if (folder / "config.toml").exists():
+            raise Refused(f"there is a project in {root} already", value=str(root), next="provrun config shows it")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+        url = url or os.environ.get("PROVRUN_URL") or ""
+        Registry.create(url or default_url(folder)).close()
+        # Written last: a folder without it is no project yet, and making it can be tried again.
+        write(folder, "url", url)
+        return cls(root, created=True)
+
+    @property
+    def url(self) -> str:
+        """Where the registry is."""
+        return self.config.text("url") or default_url(self.dir)
+
+    @property
+    def registry(self) -> Registry:
+        """The registry, opened when first asked for."""
+        if self._registry is None:
+            from provrun.store.registry import Registry
+
+            self._registry = Registry.open(self.url)
+        return self._registry
+
+    def map(self, name: str) -> MapRecord:
+        """Give a map by name; an unknown one is `NotFound` with the nearest name."""
+        found = self.registry.find_map(name)
+        if found is None:
+            listed = "provrun list shows the maps"
+            raise NotFound(
+                f"no map named {name}", value=name, next=suggestion(name, self.registry.map_names(), listed)
+            )
+        return found
+
+    def close(self) -> None:
+        """Close the registry if it was opened."""
+        if self._registry is not None:
+            self._registry.close()
+            self._registry = None
+
+
+def default_url(folder: Path) -> str:
+    """Give the URL of the SQLite registry in a ``.provrun`` folder."""
+    return f"sqlite:///{folder / 'registry.sqlite'}"
+
+
+def locate(start: Path | None = None) -> Path | None:
+    """Give the root of the project in ``start``, or of the nearest upward from here if it is None."""
+    if start is not None:
+        start = start.absolute()
+        root = start.parent if start.name == DIR else start
+        return root if _is_project(root) else None
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if _is_project(folder)), None)
+
+
+def place(start: Path | None = None) -> Path:
+    """Give the folder where `submit` makes a project: ``start``, else the git root or here; never the home folder."""
+    if start is not None:
+        return start.absolute()
+    here = Path.cwd()
+    home = Path.home()
+    if home.is_relative_to(here):
+        raise Refused(
+            "a project in the home folder must be asked for", value=str(here), next=f"provrun init {here}, or cd first"
+        )
+    git = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+    return here if home.is_relative_to(git) else git
+
+
+def _is_project(folder: Path) -> bool:
+    return (folder / DIR / "config.toml").is_file()

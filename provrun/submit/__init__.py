@@ -1,0 +1,1 @@
+"""Turns what a user asks for into a map and its tasks; stores nothing itself."""
