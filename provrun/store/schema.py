@@ -219,6 +219,24 @@ attempt = Table(
     sqlite_with_rowid=False,
 )
 
+# Ended attempts added up, kept in every writing transaction like `counter`: how many results are stale or absent and
+# what a map has cost so far, without a scan. accepted: those that are their task's result; noresult: accepted ones
+# without one; wall in microseconds; first and last: hull of their times.
+tally = Table(
+    "tally",
+    metadata,
+    Column("map_id", Integer, primary_key=True, autoincrement=False),
+    Column("context_id", Integer, primary_key=True, autoincrement=False),
+    Column("outcome", SmallInteger, primary_key=True, autoincrement=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("noresult", BigInteger, nullable=False),
+    Column("wall", BigInteger, nullable=False),
+    Column("first", BigInteger),
+    Column("last", BigInteger),
+    sqlite_with_rowid=False,
+)
+
 # Content an attempt read or made: O(declared inputs and outputs). role: input, output, result.
 artifact = Table(
     "artifact",
