@@ -29,15 +29,47 @@ where t.accepted > 0 and {where} group by t.map_id, a.context_id
 """
 
 
+class _Sum:
+    """The sums over attempts of one map, context and outcome."""
+
+    __slots__ = ("accepted", "attempts", "first", "last", "noresult", "wall")
+
+    def __init__(self) -> None:
+        self.attempts = self.accepted = self.noresult = self.wall = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def add(self, attempt: Ended, accepted: bool) -> None:
+        self.attempts += 1
+        if accepted:
+            self.accepted += 1
+            if attempt.result_digest is None:
+                self.noresult += 1
+        started = attempt.started
+        if started is not None:
+            wall = attempt.wall or 0
+            self.wall += wall
+            if self.first is None or started < self.first:
+                self.first = started
+            if self.last is None or started + wall > self.last:
+                self.last = started + wall
+
+    def values(self) -> tuple[int | None, ...]:
+        return self.attempts, self.accepted, self.noresult, self.wall, self.first, self.last
+
+
 def add(database: Database, ended: Iterable[Ended], superseded: Iterable[Ended] = ()) -> None:
-    """Add ended attempts; ``superseded`` ones came too late to be anybody's result. To be called in their transaction."""
-    sums: dict[tuple[int, int, int], list[int | None]] = {}
+    """Add ended attempts, in their own transaction; ``superseded`` ones came too late to be a task's result."""
+    sums: dict[tuple[int, int, Outcome], _Sum] = {}
     for held, attempts in ((True, ended), (False, superseded)):
         for attempt in attempts:
-            key = (attempt.map, attempt.context, int(attempt.outcome))
-            sums[key] = _summed(sums.get(key), attempt, held)
+            key = (attempt.map, attempt.context, attempt.outcome)
+            total = sums.get(key)
+            if total is None:
+                total = sums[key] = _Sum()
+            total.add(attempt, held and attempt.state is State.SUCCEEDED)
     if sums:
-        database.run_many(_ADD, [(*key, *values) for key, values in sorted(sums.items())])
+        database.run_many(_ADD, [(*key, *total.values()) for key, total in sorted(sums.items(), key=lambda s: s[0])])
 
 
 def withdraw(database: Database, where: str, values: Sequence[object]) -> None:
@@ -47,20 +79,3 @@ def withdraw(database: Database, where: str, values: Sequence[object]) -> None:
         database.run_many(
             _WITHDRAW, [(n, noresult, map_, context, int(Outcome.SUCCEEDED)) for map_, context, n, noresult in rows]
         )
-
-
-def _summed(sums: list[int | None] | None, attempt: Ended, held: bool) -> list[int | None]:
-    attempts, accepted, noresult, wall, first, last = sums or [0, 0, 0, 0, None, None]
-    is_result = held and attempt.state is State.SUCCEEDED and attempt.outcome is Outcome.SUCCEEDED
-    started, took = attempt.started, attempt.wall or 0
-    if started is not None:
-        first = started if first is None else min(first, started)
-        last = started + took if last is None else max(last, started + took)
-    return [
-        (attempts or 0) + 1,
-        (accepted or 0) + is_result,
-        (noresult or 0) + (is_result and attempt.result_digest is None),
-        (wall or 0) + took,
-        first,
-        last,
-    ]
