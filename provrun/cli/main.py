@@ -20,7 +20,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "rerun": ("provrun.cli.changes", "rerun", "Let succeeded tasks run again; old results stay visible."),
         "cancel": ("provrun.cli.changes", "cancel", "Cancel tasks that have not ended."),
         "pause": ("provrun.cli.changes", "pause", "Start no more tasks of a map."),
-        "resume": ("provrun.cli.changes", "resume", "Start tasks of a paused or cancelled map again."),
+        "resume": ("provrun.cli.changes", "resume", "Start tasks of a paused map again."),
         "set": ("provrun.cli.changes", "set_policy", "Change priority, limits and other policy of a map."),
     },
     "Publish": {},
