@@ -88,3 +88,13 @@ def after(state: State, event: Event) -> State:
 def sources(event: Event) -> tuple[State, ...]:
     """Give the states in which an event can happen."""
     return tuple(state for state, happening in TRANSITIONS if happening is event)
+
+
+def drawing() -> str:
+    """Draw the table in Graphviz's language: one node per state, one arrow per pair with the events on it."""
+    labels: dict[tuple[State, State], list[str]] = {}
+    for (source, event), target in TRANSITIONS.items():
+        labels.setdefault((source, target), []).append(event.name.lower())
+    nodes = [f'  {state.word} [label="{state.word}"]' for state in State]
+    arrows = [f'  {one.word} -> {other.word} [label="{", ".join(names)}"]' for (one, other), names in labels.items()]
+    return "\n".join(["digraph states {", "  rankdir=LR", *nodes, *arrows, "}", ""])

@@ -1,0 +1,148 @@
+"""What can happen to a running job, and what its dispatcher answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provrun.core.messages import Result
+from provrun.core.records import Claimed, Limits
+from provrun.core.states import State
+
+Key = tuple[int, int, int]
+"""A task and the number of its attempt: (map, index, number)."""
+
+Verdict = tuple[Claimed, Result, State, int, Limits | None]
+"""An ended attempt and what becomes of its task: its next state, its count of own failures, its own limits.
+
+A plain tuple because there is one for every task.
+"""
+
+
+class AgentJoined(msgspec.Struct, frozen=True):
+    """An agent is there and takes tasks."""
+
+    rank: int
+    slots: int
+
+
+class TasksClaimed(msgspec.Struct, frozen=True):
+    """The registry answered a `Claim`; fewer tasks than asked for mean that there are no more now."""
+
+    tasks: list[Claimed]
+
+
+class ResultsCame(msgspec.Struct, frozen=True):
+    """Attempts ended on an agent."""
+
+    rank: int
+    results: list[Result]
+
+
+class TasksReturned(msgspec.Struct, frozen=True):
+    """An agent gave back tasks: unstarted ones, or started ones that it was told to stop."""
+
+    rank: int
+    tasks: list[Key]
+    started: bool
+
+
+class AgentLost(msgspec.Struct, frozen=True):
+    """An agent died with all it was running; ``replaced`` when another will join under its rank."""
+
+    rank: int
+    replaced: bool = False
+
+
+class TasksRevoked(msgspec.Struct, frozen=True):
+    """Somebody cancelled tasks that this job holds."""
+
+    tasks: list[Key]
+
+
+class DrainWanted(msgspec.Struct, frozen=True):
+    """Start nothing more, let running tasks end."""
+
+    reason: str
+
+
+class StopWanted(msgspec.Struct, frozen=True):
+    """Give back what is running, too."""
+
+    reason: str
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The registry holds so many more ended attempts; by them so many tasks have become pending."""
+
+    attempts: int
+    promoted: int
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time passes: ``now`` in seconds of any clock that only grows."""
+
+    now: float
+
+
+Event = (
+    AgentJoined
+    | TasksClaimed
+    | ResultsCame
+    | TasksReturned
+    | AgentLost
+    | TasksRevoked
+    | DrainWanted
+    | StopWanted
+    | Recorded
+    | Tick
+)
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take up to ``limit`` tasks of these maps from the registry."""
+
+    limit: int
+    maps: tuple[int, ...]
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Hand tasks to an agent."""
+
+    rank: int
+    tasks: list[Claimed]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Keep what became of attempts that this agent ended."""
+
+    rank: int
+    verdicts: list[Verdict]
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Give claimed tasks that never started back to the registry."""
+
+    tasks: list[Key]
+
+
+class StopAgent(msgspec.Struct, frozen=True):
+    """Let an agent start nothing more; ``now`` ends what it runs, too."""
+
+    rank: int
+    now: bool
+
+
+class KillTasks(msgspec.Struct, frozen=True):
+    """Let an agent end these attempts as cancelled."""
+
+    rank: int
+    tasks: list[Key]
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Nothing is left to do; ``reason`` is empty when no task is left that could run."""
+
+    reason: str
+
+
+Instruction = Claim | Send | Record | Release | StopAgent | KillTasks | Finish

@@ -1,0 +1,285 @@
+"""What the dispatcher answers to single events."""
+
+from __future__ import annotations
+
+import pytest
+from dispatcher_world import World, result_of
+
+from provrun.core.dispatcher import MOST_UNRECORDED, POLL, Dispatcher
+from provrun.core.events import (
+    AgentJoined,
+    AgentLost,
+    Claim,
+    DrainWanted,
+    Finish,
+    KillTasks,
+    Record,
+    Recorded,
+    Release,
+    ResultsCame,
+    Send,
+    StopAgent,
+    StopWanted,
+    TasksClaimed,
+    TasksReturned,
+    TasksRevoked,
+    Tick,
+)
+from provrun.core.records import Claimed, Policy
+from provrun.core.states import Outcome, State
+
+
+def claimed(index: int, *, map: int = 1, number: int = 1, fails: int = 0) -> Claimed:
+    return Claimed(map, index, number, "{}", fails, None, None, None, None)
+
+
+def key(task: Claimed) -> tuple[int, int, int]:
+    return task.map, task.index, task.number
+
+
+def warm(wall: int, slots: int = 2) -> Dispatcher:
+    """A dispatcher with an idle agent that has measured tasks of ``wall`` microseconds and asked for more."""
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, slots))
+    tasks = [claimed(n) for n in range(slots)]
+    dispatcher.handle(TasksClaimed(tasks))
+    dispatcher.handle(ResultsCame(0, [result_of(task, wall=wall) for task in tasks]))
+    return dispatcher
+
+
+def test_nothing_is_claimed_before_an_agent_is_there() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    assert dispatcher.handle(Tick(0.0)) == []
+    assert dispatcher.handle(AgentJoined(0, 3)) == [Claim(6, (1,))]
+
+
+def test_the_first_tasks_fill_the_slots_and_no_more_until_their_length_is_known() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 2))
+    tasks = [claimed(n) for n in range(4)]
+    assert dispatcher.handle(TasksClaimed(tasks)) == [Send(0, tasks[:2])]
+
+
+def test_many_short_tasks_go_in_one_message() -> None:
+    dispatcher = warm(wall=10)
+    sends = [i for i in dispatcher.handle(TasksClaimed([claimed(2 + n) for n in range(5000)])) if isinstance(i, Send)]
+    assert [len(send.tasks) for send in sends] == [2000]
+
+
+def test_an_agent_gets_more_when_half_of_its_short_tasks_have_ended() -> None:
+    dispatcher = warm(wall=10)
+    dispatcher.handle(TasksClaimed([claimed(2 + n) for n in range(5000)]))
+    results = [result_of(claimed(2 + n), wall=10) for n in range(2000)]
+    assert not any(isinstance(i, Send) for i in dispatcher.handle(ResultsCame(0, results[:900])))
+    (send,) = [i for i in dispatcher.handle(ResultsCame(0, results[900:1100])) if isinstance(i, Send)]
+    assert len(send.tasks) == 1100
+
+
+def test_long_tasks_are_never_queued_behind_each_other() -> None:
+    dispatcher = warm(wall=60_000_000)
+    sends = [i for i in dispatcher.handle(TasksClaimed([claimed(2 + n) for n in range(10)])) if isinstance(i, Send)]
+    assert [len(send.tasks) for send in sends] == [2]
+
+
+def test_short_tasks_are_claimed_by_the_thousands_and_long_ones_two_rounds_at_a_time() -> None:
+    short = warm(wall=10, slots=4)
+    assert Claim(9996, (1,)) in short.handle(TasksClaimed([claimed(4 + n) for n in range(4)]))
+    long = warm(wall=60_000_000, slots=4)
+    assert Claim(4, (1,)) in long.handle(TasksClaimed([claimed(4 + n) for n in range(4)]))
+
+
+def test_near_the_end_one_agent_does_not_take_everything() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(AgentJoined(1, 1))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(0), wall=100)]))
+    dispatcher.handle(TasksClaimed([claimed(2), claimed(3)]))
+    (send, *_) = dispatcher.handle(TasksClaimed([claimed(n) for n in range(4, 104)]))
+    assert isinstance(send, Send)
+    assert len(send.tasks) <= 50
+
+
+def test_a_wide_task_goes_to_an_agent_with_as_many_slots_and_waits_for_free_ones() -> None:
+    dispatcher = Dispatcher({1: Policy(), 2: Policy(cores=3)})
+    dispatcher.handle(AgentJoined(0, 2))
+    assert dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))[0] == Send(0, [claimed(0), claimed(1)])
+    assert dispatcher.handle(AgentJoined(1, 4)) == [Claim(10, (1, 2))]
+    wide = [claimed(n, map=2) for n in range(2)]
+    assert dispatcher.handle(TasksClaimed(wide))[0] == Send(1, wide[:1])
+    out = dispatcher.handle(ResultsCame(1, [result_of(wide[0], wall=10**7)]))
+    assert Send(1, wide[1:]) in out
+
+
+def test_maps_wider_than_every_agent_are_not_claimed() -> None:
+    dispatcher = Dispatcher({1: Policy(), 2: Policy(cores=5)})
+    assert dispatcher.handle(AgentJoined(0, 4)) == [Claim(8, (1,))]
+
+
+def test_with_nothing_but_too_wide_maps_the_job_ends() -> None:
+    assert Dispatcher({2: Policy(cores=5)}).handle(AgentJoined(0, 4)) == [Finish("")]
+
+
+def test_nothing_to_claim_ends_the_job() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    assert dispatcher.handle(TasksClaimed([])) == [Finish("")]
+
+
+def test_the_job_does_not_end_before_its_last_result_is_recorded() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    (record,) = dispatcher.handle(ResultsCame(0, [result_of(claimed(0))]))
+    assert isinstance(record, Record)
+    assert dispatcher.handle(Tick(0.5)) == []
+    assert dispatcher.handle(Recorded(1, 0)) == [Finish("")]
+
+
+def test_what_became_pending_by_a_record_is_claimed() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(0))]))
+    (claim,) = dispatcher.handle(Recorded(1, 7))
+    assert isinstance(claim, Claim)
+
+
+def test_a_failure_with_a_retry_left_is_claimed_again_once_recorded() -> None:
+    dispatcher = Dispatcher({1: Policy(retries=1)})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    (record,) = dispatcher.handle(ResultsCame(0, [result_of(claimed(0), Outcome.EXIT)]))
+    assert isinstance(record, Record)
+    assert [verdict[2:] for verdict in record.verdicts] == [(State.PENDING, 1, None)]
+    (claim,) = dispatcher.handle(Recorded(1, 0))
+    assert isinstance(claim, Claim)
+
+
+def test_a_result_told_twice_counts_once() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    result = result_of(claimed(0))
+    (record,) = dispatcher.handle(ResultsCame(0, [result, result]))
+    assert isinstance(record, Record)
+    assert len(record.verdicts) == 1
+    assert dispatcher.handle(ResultsCame(0, [result])) == []
+
+
+def test_tasks_of_a_lost_agent_are_lost_and_its_late_results_do_not_count() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(AgentJoined(1, 1))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    (record, *_) = dispatcher.handle(AgentLost(1))
+    assert isinstance(record, Record)
+    assert [(v[1].outcome, v[2]) for v in record.verdicts] == [(Outcome.LOST, State.PENDING)]
+    late = result_of(record.verdicts[0][0])
+    assert not any(isinstance(i, Record) for i in dispatcher.handle(ResultsCame(1, [late])))
+
+
+def test_without_any_agent_the_job_ends_and_says_so() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    out = dispatcher.handle(AgentLost(0))
+    assert Release([key(claimed(1))]) in out
+    assert dispatcher.handle(Recorded(1, 0)) == [Finish("no agent is left")]
+
+
+def test_an_agent_that_is_replaced_is_waited_for() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    dispatcher.handle(AgentLost(0, replaced=True))
+    assert dispatcher.handle(Recorded(1, 0)) == []
+    assert dispatcher.handle(AgentJoined(0, 1)) == [Claim(2, (1,))]
+
+
+def test_a_drain_gives_back_what_did_not_start_and_waits_for_what_did() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    assert dispatcher.handle(DrainWanted("interrupted")) == [Release([key(claimed(1))]), StopAgent(0, False)]
+    assert dispatcher.handle(DrainWanted("again")) == []
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(0))]))
+    assert dispatcher.handle(Recorded(1, 3)) == [Finish("interrupted")]
+
+
+def test_tasks_claimed_while_draining_go_straight_back() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(DrainWanted("interrupted"))
+    assert dispatcher.handle(TasksClaimed([claimed(0)])) == [Release([key(claimed(0))]), Finish("interrupted")]
+
+
+def test_a_stop_after_a_drain_ends_what_runs_and_it_is_pending_again() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 2))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    dispatcher.handle(DrainWanted("interrupted"))
+    assert dispatcher.handle(StopWanted("stopped")) == [StopAgent(0, True)]
+    assert dispatcher.handle(TasksReturned(0, [key(claimed(1))], False)) == [Release([key(claimed(1))])]
+    (record,) = dispatcher.handle(TasksReturned(0, [key(claimed(0))], True))
+    assert isinstance(record, Record)
+    assert [(v[1].outcome, *v[2:4]) for v in record.verdicts] == [(Outcome.CANCELLED, State.PENDING, 0)]
+
+
+def test_cancelled_tasks_are_ended_where_they_run_and_dropped_where_they_wait() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    keys = [key(claimed(0)), key(claimed(1))]
+    assert dispatcher.handle(TasksRevoked(keys))[:2] == [Release(keys[1:]), KillTasks(0, keys[:1])]
+
+
+def test_enough_failures_drain_the_job() -> None:
+    dispatcher = Dispatcher({1: Policy()}, max_fails=2)
+    dispatcher.handle(AgentJoined(0, 2))
+    dispatcher.handle(TasksClaimed([claimed(n) for n in range(4)]))
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(0), Outcome.EXIT)]))
+    assert not dispatcher.stopping
+    out = dispatcher.handle(ResultsCame(0, [result_of(claimed(1), Outcome.SIGNAL)]))
+    assert StopAgent(0, False) in out
+    assert dispatcher.stopping
+
+
+def test_an_agent_that_joins_a_draining_job_is_stopped() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    dispatcher.handle(DrainWanted("interrupted"))
+    assert dispatcher.handle(AgentJoined(1, 1)) == [StopAgent(1, False)]
+
+
+def test_while_tasks_run_the_registry_is_asked_again_now_and_then() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 2))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    assert dispatcher.handle(Tick(POLL / 2)) == []
+    (claim,) = dispatcher.handle(Tick(POLL))
+    assert isinstance(claim, Claim)
+
+
+def test_nothing_is_claimed_while_the_registry_is_far_behind() -> None:
+    world = World({1: Policy()}, {1: 2 * MOST_UNRECORDED})
+    world.join(2)
+    while world.claim is not None:
+        world.answer_claim()
+        for rank, agent in world.agents.items():
+            while agent.running:
+                world.end(rank, len(agent.running), Outcome.SUCCEEDED, 10)
+    assert MOST_UNRECORDED <= sum(len(record.verdicts) for record in world.records) <= MOST_UNRECORDED + 10_000
+    world.settle()
+    assert all(task.state is State.SUCCEEDED for task in world.tasks.values())
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+def test_a_whole_job_runs_every_task_once(agents: int) -> None:
+    world = World({1: Policy(), 2: Policy(cores=2)}, {1: 3000, 2: 500})
+    for _ in range(agents):
+        world.join(4)
+    world.settle()
+    assert world.finish == ""
+    assert {tuple(task.accepted) for task in world.tasks.values()} == {(1,)}

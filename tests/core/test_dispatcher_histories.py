@@ -1,0 +1,125 @@
+"""The dispatcher driven through random histories: whatever happens, the invariants of a job hold."""
+
+from __future__ import annotations
+
+from dispatcher_world import World
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from provrun.core.events import DrainWanted, ResultsCame, StopWanted, TasksRevoked, Tick
+from provrun.core.records import Policy
+from provrun.core.states import Outcome, State
+
+POLICIES = {
+    1: Policy(),
+    2: Policy(cores=3, retries=2, task_time=1.0, retry_time=2.0),
+    3: Policy(retries=1, task_memory=1000, retry_memory=1.5),
+    4: Policy(cores=9),
+}
+
+
+class Histories(RuleBasedStateMachine):
+    @initialize(
+        counts=st.tuples(*[st.integers(0, 30)] * 4), max_fails=st.none() | st.integers(1, 10), slots=st.integers(1, 6)
+    )
+    def begin(self, counts: tuple[int, ...], max_fails: int | None, slots: int) -> None:
+        self.world = World(POLICIES, dict(zip(POLICIES, counts, strict=True)), max_fails=max_fails)
+        self.max_fails = max_fails
+        self.now = 0.0
+        self.world.join(slots)
+
+    @precondition(lambda self: self.world.joined < 4)
+    @rule(slots=st.integers(1, 10))
+    def agent_joins(self, slots: int) -> None:
+        self.world.join(slots)
+
+    @precondition(lambda self: self.world.claim)
+    @rule(most=st.none() | st.integers(0, 20))
+    def claim_is_answered(self, most: int | None) -> None:
+        self.world.answer_claim(most)
+
+    @precondition(lambda self: any(agent.running for agent in self.world.agents.values()))
+    @rule(
+        data=st.data(),
+        n=st.integers(1, 10),
+        outcome=st.sampled_from([*Outcome, *[Outcome.SUCCEEDED] * 10]),
+        wall=st.sampled_from([1, 100, 10**5, 10**7]),
+    )
+    def attempts_end(self, data: st.DataObject, n: int, outcome: Outcome, wall: int) -> None:
+        busy = [rank for rank, agent in self.world.agents.items() if agent.running]
+        self.world.end(data.draw(st.sampled_from(busy)), n, outcome, wall)
+
+    @precondition(lambda self: self.world.past)
+    @rule(data=st.data(), n=st.integers(1, 5))
+    def results_come_again_or_late(self, data: st.DataObject, n: int) -> None:
+        rank, result = data.draw(st.sampled_from(self.world.past))
+        self.world.handle(ResultsCame(rank, [result] * n))
+
+    @precondition(lambda self: self.world.agents)
+    @rule(data=st.data(), replaced=st.booleans())
+    def agent_is_lost(self, data: st.DataObject, replaced: bool) -> None:
+        self.world.lose(data.draw(st.sampled_from(sorted(self.world.agents))), replaced)
+
+    @precondition(lambda self: self.world.lost)
+    @rule()
+    def another_takes_its_place(self) -> None:
+        rank, slots = self.world.lost.popitem()
+        self.world.join(slots, rank)
+
+    @precondition(lambda self: self.world.records)
+    @rule()
+    def registry_records(self) -> None:
+        self.world.record()
+
+    @precondition(lambda self: any(agent.draining for agent in self.world.agents.values()))
+    @rule(data=st.data())
+    def agent_gives_back(self, data: st.DataObject) -> None:
+        draining = [rank for rank, agent in self.world.agents.items() if agent.draining]
+        self.world.give_back(data.draw(st.sampled_from(draining)))
+
+    @precondition(lambda self: self.world.held)
+    @rule(data=st.data())
+    def tasks_are_cancelled(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.held)))
+        self.world.tasks[key[:2]].state = State.CANCELLED
+        self.world.handle(TasksRevoked([key]))
+
+    @rule(now=st.booleans())
+    def person_stops(self, now: bool) -> None:
+        self.world.handle(StopWanted("stopped") if now else DrainWanted("drained"))
+
+    @rule(seconds=st.floats(0.01, 10))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.world.handle(Tick(self.now))
+
+    @invariant()
+    def what_is_claimed_is_somewhere(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        running = {(t.map, t.index, t.attempts) for t in self.world.tasks.values() if t.state is State.RUNNING}
+        assert running <= self.world.held
+        assert self.world.dispatcher.in_flight == len(self.world.owner)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.settle()
+        assert not world.held, "a claimed task neither recorded nor released"
+        assert not world.owner
+        assert not any(task.state is State.RUNNING for task in world.tasks.values())
+        if world.finish == "" and not world.withheld:
+            widest = max((agent.slots for agent in world.agents.values()), default=0)
+            left = {task.map for task in world.tasks.values() if task.state is State.PENDING}
+            assert all(POLICIES[map].cores > widest for map in left), "an end with tasks that could run"
+        failed = sum(task.state is State.FAILED for task in world.tasks.values())
+        if world.finish == f"{failed} tasks failed":
+            assert self.max_fails is not None and failed >= self.max_fails
+
+
+Histories.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestHistories = Histories.TestCase
