@@ -1,0 +1,108 @@
+"""What the registry answers beyond maps, tasks and attempts: records that are read, never written."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provrun.core.records import Artifact, AttemptRecord, Dependency, TaskRecord
+from provrun.core.states import Outcome
+
+
+class Uses(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recipe used when it ran: files and the executable with their SHA-256, and parameters left to defaults."""
+
+    files: dict[str, str] = {}
+    tool: tuple[str, str] | None = None
+    defaults: dict[str, object] = {}
+
+
+class ContextRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The circumstances that many attempts share; digests in hex, ``inputs`` are (path, SHA-256, size)."""
+
+    id: int
+    job: int
+    job_uuid: str
+    rank: int
+    node: str
+    code: str
+    code_after: str | None
+    environment: str
+    host: str
+    uses: Uses | None
+    inputs: tuple[tuple[str, str, int], ...]
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Ended attempts of one map, context and outcome, added up; ``wall``, ``first`` and ``last`` in microseconds.
+
+    ``accepted`` of them are the result of their task, ``noresult`` of these brought none.
+    """
+
+    map: int
+    context: int
+    outcome: Outcome
+    attempts: int
+    accepted: int
+    noresult: int
+    wall: int
+    first: int | None
+    last: int | None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A task with the attempt that stands for it: the accepted one, else the ended one of highest number."""
+
+    task: TaskRecord
+    attempt: AttemptRecord | None
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class FoundArtifact(msgspec.Struct, frozen=True):
+    """An artifact and the attempt that read or made it."""
+
+    map: int
+    index: int
+    number: int
+    artifact: Artifact
+
+
+class Interned(msgspec.Struct, frozen=True):
+    """A record kept once, as JSON text; ``captured`` in microseconds where the time is kept."""
+
+    id: int
+    digest: str
+    body: str
+    captured: int | None = None
+
+
+class SubmissionRecord(msgspec.Struct, frozen=True):
+    """One `submit` of a map: the indices it added are ``first`` to ``first + added - 1``."""
+
+    at: int
+    user: str
+    code: str
+    environment: str
+    first: int
+    added: int
+
+
+class DependencyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One map building on another, by ids; ``missing`` counts what a row restricted to ranges still waits for."""
+
+    map: int
+    upstream: int
+    dependency: Dependency
+    missing: int | None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A group or chunk of upstream tasks: ``members`` are runs (first index, step, count) in the upstream map.
+
+    ``ident`` is the canonical text of what they have in common, ``missing`` how many are not yet as they must be.
+    """
+
+    number: int
+    ident: str
+    members: tuple[tuple[int, int, int], ...]
+    size: int
+    missing: int

@@ -1,0 +1,211 @@
+"""Statements that read tasks, attempts and artifacts: in pages, so that memory is constant and no writer waits long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from provrun.core.answers import FoundArtifact, Shown
+from provrun.core.records import Artifact, AttemptRecord
+from provrun.core.states import State
+from provrun.store import rows
+from provrun.store.database import Database, Row
+
+FIRST_PAGE = 200
+LARGEST_PAGE = 5_000
+PAGE_BYTES = 4_000_000
+MOST_PICKED = 900  # values one statement of an old SQLite takes
+RARE = 20  # a state is rare when fewer than one task in so many is in it
+
+
+def _columns(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{column.strip()}" for column in columns.split(","))
+
+
+# A running task has begun one attempt more than have ended.
+_SHOWN = f"""
+select {_columns("t", rows.TASK)}, {_columns("a", rows.ATTEMPT)} from task t left join attempt a
+  on a.map_id = t.map_id and a.idx = t.idx and a.number =
+  case when t.accepted > 0 then t.accepted when t.state = {State.RUNNING:d} then t.attempts - 1 else t.attempts end
+where t.map_id = ?"""
+_NUMBER = len(rows.TASK.split(","))
+_PARAMS, _ERROR, _RESULT = 2, _NUMBER + 11, _NUMBER + 12
+_SIZE = "(select size from map where id = ?)"
+_FOUND = f"map_id, idx, number, {rows.ARTIFACT}"
+
+
+class TaskReads:
+    """Reads tasks with the attempts that stand for them, and what these read and made."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def shown(self, map: int, index: int) -> Shown | None:
+        """Give a task with its shown attempt and that one's artifacts."""
+        found = self.db.fetch(f"{_SHOWN} and t.idx = ? and t.idx < {_SIZE}", (map, index, map))
+        return self._with_artifacts(map, found)[0] if found else None
+
+    def stream(
+        self, map: int, *, state: State | None = None, start: int = 0, stop: int | None = None,
+        containing: Sequence[Sequence[str]] = (), artifacts: bool = True,
+    ) -> Iterator[Shown]:
+        """Give tasks with their shown attempts by index, from ``start`` up to ``stop``.
+
+        ``containing`` keeps the tasks whose parameter text holds one of the texts of every group: a first sieve in
+        the database. Without ``artifacts`` these are left out.
+        """
+        size = self.size(map)
+        stop = size if stop is None else min(stop, size)
+        where, values = self._sieve(containing)
+        if state is not None:
+            indices = self._rare(map, state)
+            if indices is not None:
+                chosen = [index for index in indices if start <= index < stop]
+                yield from self._picked(map, chosen, f"{where} and t.state + 0 = {state:d}", values, artifacts)
+                return
+            # Only the partial index of failed tasks is in order of index.
+            where += f" and t.state = {state:d}" if state is State.FAILED else f" and t.state + 0 = {state:d}"
+        page = FIRST_PAGE
+        while True:
+            found = self.db.fetch(
+                f"{_SHOWN} and t.idx >= ? and t.idx < ?{where} order by t.idx limit {page}",
+                (map, start, stop, *values),
+            )
+            yield from self._with_artifacts(map, found) if artifacts else (_shown(row) for row in found)
+            if len(found) < page:
+                return
+            start = found[-1][1] + 1
+            page = _next_page(page, found)
+
+    def picked(self, map: int, indices: Iterable[int], *, artifacts: bool = True) -> Iterator[Shown]:
+        """Give the tasks of these ascending indices with their shown attempts; missing ones are left out."""
+        yield from self._picked(map, indices, "", [], artifacts)
+
+    def _picked(
+        self, map: int, indices: Iterable[int], where: str, values: Sequence[str], artifacts: bool
+    ) -> Iterator[Shown]:
+        remaining = iter(indices)
+        page = FIRST_PAGE
+        while chosen := list(islice(remaining, page)):
+            marks = ",".join("?" * len(chosen))
+            found = self.db.fetch(f"{_SHOWN} and t.idx in ({marks}){where} order by t.idx", (map, *chosen, *values))
+            yield from self._with_artifacts(map, found) if artifacts else (_shown(row) for row in found)
+            page = min(_next_page(page, found), MOST_PICKED)
+
+    def size(self, map: int) -> int:
+        """Give the number of tasks of a map that everyone may see: those with smaller indices."""
+        found = self.db.one("select size from map where id = ? and state > 0", (map,))
+        return int(found[0]) if found else 0
+
+    def attempts(self, map: int, index: int) -> list[AttemptRecord]:
+        """Give the ended attempts of a task by number."""
+        found = self.db.fetch(
+            f"select {rows.ATTEMPT} from attempt where map_id = ? and idx = ? order by number", (map, index)
+        )
+        return [rows.attempt_record(row) for row in found]
+
+    def artifacts(self, map: int, index: int, number: int) -> list[Artifact]:
+        """Give what an attempt read and made."""
+        found = self.db.fetch(
+            f"select {rows.ARTIFACT} from artifact where map_id = ? and idx = ? and number = ? order by role, name",
+            (map, index, number),
+        )
+        return [rows.artifact(row) for row in found]
+
+    def with_digest(self, first: bytes, last: bytes, limit: int) -> list[FoundArtifact]:
+        """Give artifacts whose digest lies between two (both included), by digest."""
+        found = self.db.fetch(
+            f"select {_FOUND} from artifact where digest >= ? and digest <= ?"
+            f" order by digest, map_id, idx, number limit {limit}",
+            (first, last),
+        )
+        return [_found(row) for row in found]
+
+    def with_path(self, path: str, limit: int) -> list[FoundArtifact]:
+        """Give output artifacts that were written to a path, the latest tasks first; reads every artifact."""
+        found = self.db.fetch(
+            f"select {_FOUND} from artifact where path = ? and role = 'output'"
+            f" order by map_id desc, idx desc, number desc limit {limit}",
+            (path,),
+        )
+        return [_found(row) for row in found]
+
+    def with_result(self, first: bytes, last: bytes, limit: int) -> list[tuple[int, int, int]]:
+        """Give (map, index, number) of attempts whose result digest lies between two; reads every attempt."""
+        found = self.db.fetch(
+            "select map_id, idx, number from attempt where result_digest >= ? and result_digest <= ?"
+            f" order by map_id, idx, number limit {limit}",
+            (first, last),
+        )
+        return [(map, index, number) for map, index, number in found]
+
+    def first_in(self, map: int, state: State, limit: int) -> list[int]:
+        """Give the first few tasks of a map in a state."""
+        found = self.db.fetch(
+            f"select idx from task where map_id = ? and state = {state:d} and idx < {_SIZE} order by idx limit {limit}",
+            (map, map),
+        )
+        return [row[0] for row in found]
+
+    def ahead(self, map: int, index: int, priority: int, limit: int) -> int:
+        """Count the pending tasks of all maps that are not paused which go before a task, up to ``limit``."""
+        pending = f"select 1 from map m join task t on t.map_id = m.id where m.state = {rows.ACTIVE} and t.state = 1"
+        count = 0
+        for where, values in (
+            ("t.priority > ?", (priority,)),
+            ("m.id < ? and t.priority = ?", (map, priority)),
+            ("m.id = ? and t.priority = ? and t.idx < ?", (map, priority, index)),
+        ):
+            found = self.db.one(f"select count(*) from ({pending} and {where} limit {limit}) p", values)
+            count += int(found[0]) if found else 0
+        return min(count, limit)
+
+    def _rare(self, map: int, state: State) -> list[int] | None:
+        """Give all tasks in a state that has an index and few tasks, sorted; else None."""
+        if state not in (State.PENDING, State.RUNNING):
+            return None
+        counted = self.db.fetch("select state, n from counter where map_id = ?", (map,))
+        counts: dict[int, int] = dict(counted)
+        if counts.get(int(state), 0) * RARE > sum(counts.values()):
+            return None
+        found = self.db.fetch(f"select idx from task where map_id = ? and state = {state:d}", (map,))
+        return sorted(row[0] for row in found)
+
+    def _sieve(self, containing: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+        position = "instr" if self.db.dialect == "sqlite" else "strpos"
+        terms = [" or ".join([f"{position}(t.params, ?) > 0"] * len(texts)) for texts in containing if texts]
+        return "".join(f" and ({term})" for term in terms), [text for texts in containing for text in texts]
+
+    def _with_artifacts(self, map: int, found: list[Row]) -> list[Shown]:
+        shown = [_shown(row) for row in found]
+        if not shown:
+            return shown
+        kept = self.db.fetch(
+            f"select {_FOUND} from artifact where map_id = ? and idx >= ? and idx <= ? order by role, name",
+            (map, shown[0].task.index, shown[-1].task.index),
+        )
+        if not kept:
+            return shown
+        by_attempt: dict[tuple[int, int], list[Artifact]] = {}
+        for row in kept:
+            by_attempt.setdefault((row[1], row[2]), []).append(rows.artifact(row[3:]))
+        return [
+            Shown(each.task, each.attempt, tuple(by_attempt.get((each.attempt.index, each.attempt.number), ())))
+            if each.attempt is not None else each
+            for each in shown
+        ]
+
+
+def _next_page(page: int, found: list[Row]) -> int:
+    """Size the next page so that it holds a few megabytes: inline results may be large."""
+    size = sum(len(row[_PARAMS]) + len(row[_ERROR] or "") + len(row[_RESULT] or "") + 200 for row in found)
+    return max(16, min(4 * page, page * PAGE_BYTES // max(size, 1), LARGEST_PAGE))
+
+
+def _shown(row: Row) -> Shown:
+    ended = row[_NUMBER:]
+    return Shown(rows.task_record(row), rows.attempt_record(ended) if ended[0] is not None else None)
+
+
+def _found(row: Row) -> FoundArtifact:
+    return FoundArtifact(row[0], row[1], row[2], rows.artifact(row[3:]))
