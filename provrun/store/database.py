@@ -6,19 +6,21 @@ Python, more than most commands may take, so it is kept for the schema and its m
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from provrun.errors import MissingExtra, StorageFailed, Unavailable
+from provrun.errors import ProvrunError, StorageFailed, Unavailable
 
 Row = tuple[Any, ...]
 
 BUSY_TIMEOUT = 60.0  # seconds a writer waits for another one
 CACHE_KIB = 32_000
+BATCH = 5_000  # rows of one page of a long read
 
 
 class Database(ABC):
@@ -32,7 +34,7 @@ class Database(ABC):
 
     @abstractmethod
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Row]:
-        """Run a query and give its rows one by one."""
+        """Run a query and give its rows one by one; nothing else may use the connection until they are read."""
 
     @abstractmethod
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
@@ -47,12 +49,37 @@ class Database(ABC):
         """Insert many rows the fastest way the database has."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[None]:
-        """Open a writing transaction: committed at the end of the block, rolled back on any error."""
+    def insert_one(self, table: str, columns: Sequence[str], values: Sequence[object]) -> int:
+        """Insert one row and give the ``id`` it got."""
+
+    @abstractmethod
+    def has_table(self, name: str) -> bool:
+        """Tell whether there is a table of this name."""
+
+    @abstractmethod
+    def writing(self, *, claiming: bool = False) -> AbstractContextManager[None]:
+        """Open a writing transaction: committed at the end of the block, rolled back on any error.
+
+        Writers follow one another. Only those that take pending tasks (``claiming``) may do so side by side where
+        the database can.
+        """
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[None]:
+        """Open a reading transaction: all reads of the block see one state of the registry."""
+
+    @abstractmethod
+    def submitting(self) -> AbstractContextManager[None]:
+        """Hold the right to submit, which one process has at a time, over many transactions; lost with the process."""
 
     @abstractmethod
     def close(self) -> None:
         """Close the connection."""
+
+    def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
+        """Give the only row of a query, or None."""
+        rows = self.fetch(sql, values)
+        return rows[0] if rows else None
 
 
 class SqliteDatabase(Database):
@@ -64,12 +91,13 @@ class SqliteDatabase(Database):
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        mode = "ro" if readonly else "rw"
+    def __init__(self, path: Path, *, readonly: bool = False, create: bool = False) -> None:
+        mode = "ro" if readonly else "rwc" if create else "rw"
+        self._path = path
         try:
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None,
-                check_same_thread=False,
+                check_same_thread=False, cached_statements=256,
             )
             self._connection.execute(f"pragma cache_size=-{CACHE_KIB}")
             if not readonly:
@@ -80,125 +108,103 @@ class SqliteDatabase(Database):
             raise Unavailable(f"cannot open the registry: {error}", value=str(path)) from error
 
     def fetch(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        with _translated():
+        try:
             return self._connection.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _said(error) from error
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Row]:
-        with _translated():
+        try:
             yield from self._connection.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            raise _said(error) from error
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
-        with _translated():
+        try:
             return self._connection.execute(sql, values).rowcount
+        except sqlite3.DatabaseError as error:
+            raise _said(error) from error
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
-        with _translated():
+        try:
             return self._connection.executemany(sql, rows).rowcount
+        except sqlite3.DatabaseError as error:
+            raise _said(error) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        marks = ",".join("?" * len(columns))
-        self.run_many(f"insert into {table}({','.join(columns)}) values({marks})", rows)
+        self.run_many(_insertion(table, columns), rows)
+
+    def insert_one(self, table: str, columns: Sequence[str], values: Sequence[object]) -> int:
+        try:
+            made = self._connection.execute(_insertion(table, columns), values).lastrowid
+        except sqlite3.DatabaseError as error:
+            raise _said(error) from error
+        assert made is not None
+        return made
+
+    def has_table(self, name: str) -> bool:
+        return bool(self.fetch("select 1 from sqlite_master where type='table' and name=?", (name,)))
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        with _translated():
-            self._connection.execute("begin immediate")
-            try:
-                yield
-                self._connection.execute("commit")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
+    def writing(self, *, claiming: bool = False) -> Iterator[None]:
+        self.run("begin immediate")
+        try:
+            yield
+            self.run("commit")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        self.run("begin")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+
+    @contextmanager
+    def submitting(self) -> Iterator[None]:
+        # A file beside the registry: closing any descriptor of the registry itself would drop SQLite's own locks.
+        with self._path.with_name(f"{self._path.name}-submitting").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _insertion(table: str, columns: Sequence[str]) -> str:
+    return f"insert into {table}({','.join(columns)}) values({','.join('?' * len(columns))})"
+
+
+def _said(error: sqlite3.DatabaseError) -> ProvrunError | sqlite3.DatabaseError:
+    """Turn the driver's error into ours, each kind with its own exit code."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return StorageFailed(f"writing the registry failed: {error}", next="free some space and run again")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return Unavailable(f"the registry cannot be used now: {error}")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return Unavailable(f"the registry cannot be read: {error}", next="provrun db check, or restore a backup")
+    return error
+
+
+def connect(url: str, *, readonly: bool = False, create: bool = False) -> Database:
+    """Open the database at ``url``: ``sqlite:///PATH`` or ``postgresql://...``; ``create`` makes a missing file."""
+    if url.startswith("sqlite:///"):
+        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), readonly=readonly, create=create)
+    if url.startswith(("postgresql://", "postgres://")):
+        from provrun.store.postgres import PostgresDatabase
+
+        return PostgresDatabase(url, readonly=readonly)
+    raise Unavailable("this kind of database is not known", value=url, next="use sqlite:///PATH or postgresql://...")
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the driver's errors into ours, each with its own exit code."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-            raise StorageFailed(f"writing the registry failed: {error}", next="free some space and run again") from error
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
-            raise Unavailable(f"the registry cannot be used now: {error}") from error
-        raise
-
-
-class PostgresDatabase(Database):
-    """A registry in a PostgreSQL database, reached through psycopg 3."""
-
-    dialect = "postgresql"
-
-    def __init__(self, url: str) -> None:
-        try:
-            import psycopg
-        except ImportError as error:
-            raise MissingExtra("postgres", "a PostgreSQL registry") from error
-        self._errors = psycopg.OperationalError
-        try:
-            self._connection = psycopg.connect(url, autocommit=True)
-        except psycopg.OperationalError as error:
-            raise Unavailable(f"the database does not answer: {error}".strip()) from error
-
-    def fetch(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        with self._translated(), self._connection.cursor() as cursor:
-            cursor.execute(_marks(sql), values)
-            return cursor.fetchall() if cursor.description else []
-
-    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Row]:
-        # A server-side cursor: the rows of ten million tasks never stand in memory. It needs a transaction.
-        with self._translated(), self._connection.transaction(), self._connection.cursor("provrun_stream") as cursor:
-            cursor.itersize = 5000
-            cursor.execute(_marks(sql), values)
-            yield from cursor
-
-    def run(self, sql: str, values: Sequence[object] = ()) -> int:
-        with self._translated(), self._connection.cursor() as cursor:
-            return cursor.execute(_marks(sql), values).rowcount
-
-    def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
-        with self._translated(), self._connection.cursor() as cursor:
-            cursor.executemany(_marks(sql), list(rows))
-            return cursor.rowcount
-
-    def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        with (
-            self._translated(),
-            self._connection.cursor() as cursor,
-            cursor.copy(f"copy {table}({','.join(columns)}) from stdin") as copy,
-        ):
-            for row in rows:
-                copy.write_row(row)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with self._translated(), self._connection.transaction():
-            yield
-
-    def close(self) -> None:
-        self._connection.close()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except self._errors as error:
-            raise Unavailable(f"the database does not answer: {error}".strip()) from error
-
-
-def _marks(sql: str) -> str:
-    return sql.replace("%", "%%").replace("?", "%s")
-
-
-def connect(url: str, *, readonly: bool = False) -> Database:
-    """Open the registry at ``url``: ``sqlite:///PATH`` or ``postgresql://...``."""
-    if url.startswith("sqlite:///"):
-        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), readonly=readonly)
-    if url.startswith(("postgresql://", "postgres://")):
-        return PostgresDatabase(url)
-    raise Unavailable("this kind of database is not known", value=url, next="use sqlite:///PATH or postgresql://...")
+def opened(url: str, *, readonly: bool = False) -> Iterator[Database]:
+    """Open the database at ``url`` for one block."""
+    with closing(connect(url, readonly=readonly)) as database:
+        yield database

@@ -48,7 +48,6 @@ registry = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("uuid", Text, nullable=False),
-    Column("created", BigInteger, nullable=False),
 )
 
 recipe = _interned("recipe")
@@ -94,7 +93,8 @@ context = Table(
     Column("inputs_id", ForeignKey("inputs.id")),
 )
 
-# state: 0 being submitted (invisible), 1 active, 2 paused.
+# state: 0 being submitted (invisible), 1 active, 2 paused. Tasks from index `size` on are being submitted: nobody but
+# the submission sees them, and `staged` says that there may be some. parts: number of groups or chunks.
 map_ = Table(
     "map",
     metadata,
@@ -111,6 +111,9 @@ map_ = Table(
     Column("created", BigInteger, nullable=False),
     Column("code_id", ForeignKey("code.id"), nullable=False),
     Column("environment_id", ForeignKey("environment.id"), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("parts", BigInteger, nullable=False),
+    Column("staged", SmallInteger, nullable=False),
 )
 
 # Kept in every writing transaction, so that status never scans.
@@ -120,6 +123,7 @@ counter = Table(
     Column("map_id", ForeignKey("map.id"), primary_key=True),
     Column("state", SmallInteger, primary_key=True),
     Column("n", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # Each `submit` of a map: when, by whom, under which code, which indices it added.
@@ -136,7 +140,8 @@ submission = Table(
     Column("added", BigInteger, nullable=False),
 )
 
-# One row per pair of maps, never per edge. Ranges are JSON, NULL for all.
+# One row per pair of maps, never per edge. A row restricted to index ranges holds for the tasks from `first` up to
+# `last` and waits for the JSON ranges `upstream_tasks`; `missing` counts those of them that have not ended. NULL: all.
 dependency = Table(
     "dependency",
     metadata,
@@ -147,9 +152,26 @@ dependency = Table(
     Column("by_names", Text, nullable=False),
     Column("chunk", Integer, nullable=False),
     Column("on_failed", Text, nullable=False),
-    Column("tasks", Text),
+    Column("first", BigInteger),
+    Column("last", BigInteger),
     Column("upstream_tasks", Text),
+    Column("missing", BigInteger),
 )
+
+# The groups or chunks of upstream tasks that the tasks of a map read. members: JSON runs [first index, step, count];
+# ident: the canonical text of what they have in common (a chunk: its number); size: how many they are; missing: how
+# many of them are not yet as the dependency wants them. `task.upstream` is the number.
+part = Table(
+    "part",
+    metadata,
+    Column("map_id", ForeignKey("map.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("ident", Text, nullable=False),
+    Column("members", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+)
+Index("ix_part_map_id_ident", part.c.map_id, part.c.ident, unique=True)
 
 # The own points of a map that builds on another one: crossed with every upstream task, group or chunk.
 point = Table(
@@ -158,10 +180,12 @@ point = Table(
     Column("map_id", ForeignKey("map.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("params", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
-# state as in core.states; upstream: the upstream index of `each`, else the number of the group or chunk;
-# missing: how many upstream tasks a group, chunk or range still waits for; attempts: number of the last attempt begun.
+# state as in core.states; upstream: the upstream index of `each`, else the number of the group or chunk; attempts:
+# number of the last attempt begun; accepted: that of the accepted one, 0 for none, -1 when what a running task reads
+# has changed since it was claimed, so that its result will not count; fails: attempts that failed by its own fault.
 task = Table(
     "task",
     metadata,
@@ -174,7 +198,6 @@ task = Table(
     Column("accepted", Integer, nullable=False, server_default=text("0")),
     Column("fails", Integer, nullable=False, server_default=text("0")),
     Column("upstream", BigInteger),
-    Column("missing", BigInteger),
     Column("job_id", Integer),
     Column("limits", Text),
     sqlite_with_rowid=False,
@@ -182,8 +205,7 @@ task = Table(
 
 # One partial index per state that is looked for: `state in (1, 2)` would use none of them.
 for _state, _name, _columns in (
-    (0, "waiting", (task.c.map_id, task.c.upstream)),
-    (1, "pending", (task.c.map_id, task.c.priority.desc(), task.c.idx)),
+    (1, "pending", (task.c.map_id, task.c.priority, task.c.idx)),
     (2, "running", (task.c.job_id, task.c.map_id, task.c.idx)),
     (4, "failed", (task.c.map_id, task.c.idx)),
 ):
@@ -193,6 +215,13 @@ for _state, _name, _columns in (
         sqlite_where=text(f"state = {_state}"),
         postgresql_where=text(f"state = {_state}"),
     )
+Index(
+    "ix_task_upstream",
+    task.c.map_id,
+    task.c.upstream,
+    sqlite_where=text("upstream is not null"),
+    postgresql_where=text("upstream is not null"),
+)
 
 # One row per ended attempt, written once. outcome as in core.states; wall and cpu in microseconds, max_rss in KiB;
 # rss_shared: the peak is that of several attempts of one warm child; log: place of captured output in the job's pack;

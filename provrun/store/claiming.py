@@ -1,0 +1,104 @@
+"""Taking pending tasks for a job: larger priority first, then earlier map, then smaller index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+
+from provrun.core.records import Claimed
+from provrun.core.states import State
+from provrun.store import counting, rows
+from provrun.store.counting import Shifts
+from provrun.store.database import Database, Row
+
+_COLUMNS = "idx, attempts, params, fails, upstream, limits"
+
+
+def claim(db: Database, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
+    """Take up to ``limit`` pending tasks of these maps."""
+    with db.writing(claiming=True):
+        taken = _take(db, job, maps, limit)
+        shifts = Shifts()
+        for map, found in taken:
+            counting.move(shifts, map, State.PENDING, State.RUNNING, len(found))
+        counting.apply(db, shifts)
+    claimed = []
+    for map, found in taken:
+        claimed += [
+            Claimed(map, row[0], row[1], row[2], row[3], row[4], rows.limits(row[5]), None, None) for row in found
+        ]
+    return claimed
+
+
+def _take(db: Database, job: int, maps: Sequence[int], limit: int) -> list[tuple[int, list[Row]]]:
+    """Take tasks, map by map and priority by priority; rows hold the number of the attempt that begins."""
+    sizes: dict[int, int] = dict(db.fetch("select id, size from map where state=1"))
+    # The best (priority, map) that is left comes first; each map is there once, with its next priority.
+    queue = []
+    for place, map in enumerate(maps):
+        priority = _next_priority(db, map, None) if map in sizes else None
+        if priority is not None:
+            queue.append((-priority, place, map))
+    heapify(queue)
+    taken: list[tuple[int, list[Row]]] = []
+    while queue and limit > 0:
+        negative, place, map = heappop(queue)
+        found = _take_run(db, job, (map, -negative, sizes[map]), limit)
+        if found:
+            taken.append((map, found))
+            limit -= len(found)
+        if limit > 0:
+            priority = _next_priority(db, map, -negative)
+            if priority is not None:
+                heappush(queue, (-priority, place, map))
+    return taken
+
+
+def _next_priority(db: Database, map: int, below: int | None) -> int | None:
+    condition, values = ("", (map,)) if below is None else ("and priority<?", (map, below))
+    found = db.fetch(
+        f"select priority from task where state=1 and map_id=? {condition} order by priority desc limit 1", values
+    )
+    return int(found[0][0]) if found else None
+
+
+def _take_run(db: Database, job: int, run: tuple[int, int, int], limit: int) -> list[Row]:
+    """Take tasks of one (map, priority, size of the map), in the order of their indices."""
+    map, priority, _ = run
+    if db.dialect == "sqlite":
+        found = db.fetch(
+            "select idx, attempts+1, params, fails, upstream, limits from task"
+            " where state=1 and map_id=? and priority=? and idx<? order by idx limit ?",
+            (*run, limit),
+        )
+        if found:
+            # What was found is all that is pending between the first and the last: one range, not a list.
+            db.run(
+                "update task set state=2, job_id=?, attempts=attempts+1"
+                " where state=1 and map_id=? and priority=? and idx>=? and idx<=?",
+                (job, map, priority, found[0][0], found[-1][0]),
+            )
+        return found
+    return sorted(
+        db.fetch(
+            "update task set state=2, job_id=?, attempts=attempts+1 where map_id=? and state=1 and idx in ("
+            "select idx from task where state=1 and map_id=? and priority=? and idx<? order by idx limit ?"
+            f" for update skip locked) returning {_COLUMNS}",
+            (job, map, *run, limit),
+        ),
+        key=lambda row: int(row[0]),
+    )
+
+
+def release(db: Database, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
+    """Give back claimed tasks that never started; their attempt numbers are not used up."""
+    with db.writing():
+        shifts = Shifts()
+        for map, index, number in sorted(tasks):
+            given = db.run(
+                "update task set state=1, job_id=null, attempts=attempts-1, accepted=0"
+                " where map_id=? and idx=? and state=2 and job_id=? and attempts=?",
+                (map, index, job, number),
+            )
+            counting.move(shifts, map, State.RUNNING, State.PENDING, given)
+        counting.apply(db, shifts)

@@ -1,0 +1,70 @@
+"""Jobs: opened when a manager starts, closed when it ends, abandoned when it died."""
+
+from __future__ import annotations
+
+from provrun.core.environment import Host
+from provrun.core.records import Context, JobRecord
+from provrun.core.states import Outcome, State
+from provrun.store import counting, interning, rows
+from provrun.store.counting import Shifts
+from provrun.store.database import Database
+
+
+def open_job(db: Database, job: JobRecord) -> int:
+    """Enter a job and give its id."""
+    columns = ("uuid", "kind", "state", "user_name", "node", "slots", "ranks", "started", "ended", "reason", "owner")
+    return db.insert_one(
+        "job", columns,
+        (job.uuid, job.kind, job.state, job.user, job.node, job.slots, job.ranks, job.started, job.ended, job.reason,
+         rows.text(job.owner)),
+    )
+
+
+def close_job(db: Database, job: int, state: str, reason: str, at: int) -> None:
+    """Say how and when a job ended."""
+    db.run("update job set state=?, reason=?, ended=? where id=?", (state, reason, at, job))
+
+
+def running_jobs(db: Database) -> list[JobRecord]:
+    """Give the jobs that have not been closed."""
+    return [rows.job_record(row) for row in db.fetch(f"select {rows.JOB} from job where state='running' order by id")]
+
+
+def held(db: Database, job: int) -> list[tuple[int, int, int]]:
+    """Give the tasks a job holds as (map, index, number); whatever else it believes to hold was revoked."""
+    return [
+        (row[0], row[1], row[2])
+        for row in db.fetch("select map_id, idx, attempts from task where state=2 and job_id=?", (job,))
+    ]
+
+
+def abandon(db: Database, job: int, at: int) -> int:
+    """Close a job that is over: its running tasks get a lost attempt and are pending again; give their number."""
+    with db.writing():
+        lost = db.fetch("select map_id, idx, attempts from task where state=2 and job_id=? order by 1, 2", (job,))
+        contexts = {map: _lost_context(db, job, map) for map in {row[0] for row in lost}}
+        db.insert(
+            "attempt", ("map_id", "idx", "number", "context_id", "outcome", "rss_shared"),
+            [(*row, contexts[row[0]], int(Outcome.LOST), 0) for row in lost],
+        )
+        db.run("update task set state=1, job_id=null, accepted=0 where state=2 and job_id=?", (job,))
+        shifts = Shifts()
+        for map, _, _ in lost:
+            counting.move(shifts, map, State.RUNNING, State.PENDING)
+        counting.apply(db, shifts)
+        db.run("update job set state='lost', ended=? where id=? and state='running'", (at, job))
+    return len(lost)
+
+
+def _lost_context(db: Database, job: int, map: int) -> int:
+    """Give the circumstances of attempts that left no word: those the job last reported, else as it was submitted."""
+    found = db.one("select max(id) from context where job_id=?", (job,))
+    if found and found[0] is not None:
+        return int(found[0])
+    node, code, environment = db.fetch(
+        "select j.node, m.code_id, m.environment_id from job j, map m where j.id=? and m.id=?", (job, map)
+    )[0]
+    unknown = interning.host(db, Host(platform="unknown", cpu="unknown", cores=0, memory=0))
+    return interning.context(
+        db, Context(job=job, rank=0, node=node, code=code, environment=environment, host=unknown)
+    )

@@ -1,0 +1,218 @@
+"""What everyone may read. Long reads go page by page along the key: constant memory, and no writer waits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import msgspec
+
+from provrun.core.canonical import decode
+from provrun.core.code import CapturedCode, Code
+from provrun.core.environment import Environment, Host
+from provrun.core.messages import RunMap
+from provrun.core.records import (
+    Artifact,
+    AttemptRecord,
+    Context,
+    Dependency,
+    JobRecord,
+    MapRecord,
+    TaskRecord,
+)
+from provrun.core.states import State
+from provrun.errors import NotFound
+from provrun.store import rows
+from provrun.store.database import BATCH, Database
+from provrun.store.rows import Kept
+
+
+def find_map(db: Database, name: str) -> MapRecord | None:
+    """Give a map by its name."""
+    found = _maps(db, "m.name=?", (name,))
+    return found[0] if found else None
+
+
+def map_by_id(db: Database, map: int) -> MapRecord:
+    """Give a map by its id; `NotFound` if there is none."""
+    found = _maps(db, "m.id=?", (map,))
+    if not found:
+        raise NotFound(f"no map with the id {map}", value=map)
+    return found[0]
+
+
+def maps(db: Database) -> list[MapRecord]:
+    """Give all maps, in the order in which they were first submitted."""
+    return _maps(db, "1=1", ())
+
+
+def map_names(db: Database) -> list[str]:
+    """Give the names of all maps, in the order in which they were first submitted."""
+    return [row[0] for row in db.fetch("select name from map where state>0 order by id")]
+
+
+def _maps(db: Database, condition: str, values: Sequence[object]) -> list[MapRecord]:
+    found = db.fetch(
+        f"select {rows.MAP} from map m join recipe r on r.id=m.recipe_id where m.state>0 and {condition} order by m.id",
+        values,
+    )
+    only = (found[0][0],) if len(found) == 1 else None
+    dependencies = _dependencies(db, only)
+    counted = counts(db, only)
+    return [rows.map_record(row, tuple(dependencies.get(row[0], ())), counted[row[0]]) for row in found]
+
+
+def _dependencies(db: Database, only: tuple[int] | None) -> dict[int, list[Dependency]]:
+    made: dict[int, list[Dependency]] = {}
+    condition = "" if only is None else "where d.map_id=?"
+    for row in db.fetch(
+        f"select {rows.DEPENDENCY} from dependency d join map u on u.id=d.upstream_id {condition} order by d.id",
+        only or (),
+    ):
+        made.setdefault(row[0], []).append(rows.dependency(row))
+    return made
+
+
+def counts(db: Database, only: Sequence[int] | None = None) -> dict[int, dict[State, int]]:
+    """Give the number of tasks in each state of some maps, or of all."""
+    counted: dict[int, dict[State, int]] = defaultdict(lambda: dict.fromkeys(State, 0))
+    if only is None:
+        found = db.fetch("select map_id, state, n from counter")
+    else:
+        marks = ",".join("?" * len(only))
+        found = db.fetch(f"select map_id, state, n from counter where map_id in ({marks})", only) if only else []
+        for map in only:
+            counted[map] = dict.fromkeys(State, 0)
+    for map, state, n in found:
+        counted[map][State(state)] = n
+    return counted
+
+
+def select_maps(db: Database, names: Sequence[str]) -> list[MapRecord]:
+    """Give the maps of these names and all they build on (all maps if none is named), upstream first."""
+    known = {record.name: record for record in maps(db)}
+    chosen: dict[str, MapRecord] = {}
+
+    def take(name: str, path: tuple[str, ...]) -> None:
+        record = known.get(name)
+        if record is None:
+            raise NotFound(f"no map named {name}", value=name, next="provrun list shows the maps")
+        for dependency in record.dependencies:
+            if dependency.upstream not in path and dependency.upstream not in chosen:
+                take(dependency.upstream, (*path, dependency.upstream))
+        chosen.setdefault(name, record)
+
+    for name in names or known:
+        take(name, (name,))
+    return list(chosen.values())
+
+
+def run_map(db: Database, map: int) -> RunMap:
+    """Give what an agent must know to run tasks of a map."""
+    record = map_by_id(db, map)
+    each: list[str] = []
+    above: MapRecord | None = record
+    while above is not None:
+        upstream = next((one.upstream for one in above.dependencies if one.kind == "each"), None)
+        above = find_map(db, upstream) if upstream is not None else None
+        if above is not None:
+            each.append(above.name)
+    reduces = tuple(one.upstream for one in record.dependencies if one.kind in {"group", "chunk", "all"})
+    return RunMap(
+        map=record.id, name=record.name, recipe=record.recipe, recipe_digest=record.recipe_digest,
+        policy=record.policy, workdir=record.workdir, own=record.own, each=tuple(each), reduces=reduces,
+    )
+
+
+def size(db: Database, map: int) -> int:
+    """Give the number of tasks of a map that everyone may see: those with smaller indices."""
+    found = db.one("select size from map where id=? and state>0", (map,))
+    return int(found[0]) if found else 0
+
+
+def task(db: Database, map: int, index: int) -> TaskRecord | None:
+    """Give a task, or None."""
+    found = db.one(f"select {rows.TASK} from task where map_id=? and idx=?", (map, index))
+    return rows.task_record(found) if found and index < size(db, map) else None
+
+
+def tasks(db: Database, map: int, state: State | None = None, start: int = 0) -> Iterator[TaskRecord]:
+    """Stream the tasks of a map by index from ``start`` on, all or those in one state."""
+    end = size(db, map)
+    # The number of the state stands in the text: a partial index is used only for a constant.
+    chosen = "" if state is None else f"and state={int(state)}"
+    while True:
+        page = db.fetch(
+            f"select {rows.TASK} from task where map_id=? and idx>=? and idx<? {chosen} order by idx limit {BATCH}",
+            (map, start, end),
+        )
+        yield from (rows.task_record(row) for row in page)
+        if len(page) < BATCH:
+            return
+        start = page[-1][1] + 1
+
+
+def attempts(db: Database, map: int, index: int) -> list[AttemptRecord]:
+    """Give the ended attempts of a task, first to last."""
+    found = db.fetch(f"select {rows.ATTEMPT} from attempt where map_id=? and idx=? order by number", (map, index))
+    return [rows.attempt_record(row) for row in found]
+
+
+def artifacts(db: Database, map: int, index: int, number: int) -> list[Artifact]:
+    """Give what an attempt read and made."""
+    found = db.fetch(
+        f"select {rows.ARTIFACT} from artifact where map_id=? and idx=? and number=? order by role, name",
+        (map, index, number),
+    )
+    return [rows.artifact(row) for row in found]
+
+
+def jobs(db: Database) -> list[JobRecord]:
+    """Give all jobs, first to last."""
+    return [rows.job_record(row) for row in db.fetch(f"select {rows.JOB} from job order by id")]
+
+
+def context(db: Database, id: int) -> Context:
+    """Give the circumstances of attempts."""
+    found = db.one(f"select {rows.CONTEXT} from context where id=?", (id,))
+    if found is None:
+        raise NotFound(f"no context {id}", value=id)
+    return rows.context(found)
+
+
+def code(db: Database, id: int) -> CapturedCode:
+    """Give a version of code with its patch."""
+    found = db.one("select patch from code where id=?", (id,))
+    return CapturedCode(_kept(db, "code", id, Code), found[0] if found else None)
+
+
+def environment(db: Database, id: int) -> Environment:
+    """Give an environment."""
+    return _kept(db, "environment", id, Environment)
+
+
+def host(db: Database, id: int) -> Host:
+    """Give a kind of machine."""
+    return _kept(db, "host", id, Host)
+
+
+def uses(db: Database, id: int) -> dict[str, object]:
+    """Give what a recipe used when it ran."""
+    return cast("dict[str, object]", decode(_body(db, "uses", id)))
+
+
+def inputs(db: Database, id: int) -> list[tuple[str, str, int]]:
+    """Give the inputs (path, sha256, size) that all tasks of a map shared."""
+    return msgspec.convert(decode(_body(db, "inputs", id)), list[tuple[str, str, int]])
+
+
+def _kept(db: Database, table: str, id: int, kind: type[Kept]) -> Kept:
+    return msgspec.convert(decode(_body(db, table, id)), kind)
+
+
+def _body(db: Database, table: str, id: int) -> str:
+    found = db.one(f"select body from {table} where id=?", (id,))
+    if found is None:
+        raise NotFound(f"no {table} {id}", value=id)
+    return str(found[0])

@@ -1,0 +1,107 @@
+"""Recording ended attempts: written once, and their tasks moved on in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from provrun.core.records import Ended
+from provrun.core.states import Outcome, State
+from provrun.store import counting, rows, tallies
+from provrun.store.counting import Shifts
+from provrun.store.database import Database
+
+ATTEMPT_COLUMNS = tuple(rows.ATTEMPT.split(", "))
+ARTIFACT_COLUMNS = ("map_id", "idx", "number", "role", "name", "digest", "size", "path", "place")
+
+
+def record(db: Database, job: int, ended: Sequence[Ended]) -> int:
+    """Record ended attempts, move their tasks on, and make ready what waited for them.
+
+    Returns how many tasks became pending by it.
+    """
+    ended = sorted(ended, key=lambda one: (one.map, one.index, one.number))
+    with db.writing():
+        held, late = _hold(db, job, ended)
+        db.insert("attempt", ATTEMPT_COLUMNS, map(_attempt, held))
+        late = [one for one in late if _keep_late(db, one)]
+        db.insert("artifact", ARTIFACT_COLUMNS, _artifacts(held))
+        shifts = Shifts()
+        for one in held:
+            counting.move(shifts, one.map, State.RUNNING, one.state)
+        counting.apply(db, shifts)
+        tallies.add(db, held, late)
+    return sum(1 for one in held if one.state is State.PENDING)
+
+
+def _hold(db: Database, job: int, ended: list[Ended]) -> tuple[list[Ended], list[Ended]]:
+    """Move the tasks on; give the attempts that did so, and those whose task was no longer held."""
+    db.run("savepoint moving")
+    if _move(db, job, ended) == len(ended):
+        db.run("release savepoint moving")
+        return ended, []
+    # Rare: somebody took tasks away meanwhile. Look at each one.
+    db.run("rollback to savepoint moving")
+    held: list[Ended] = []
+    late: list[Ended] = []
+    for one in ended:
+        found = db.one(
+            "select 1 from task where map_id=? and idx=? and state=2 and job_id=? and attempts=?",
+            (one.map, one.index, job, one.number),
+        )
+        (held if found else late).append(one)
+    _move(db, job, held)
+    return held, late
+
+
+def _move(db: Database, job: int, ended: Iterable[Ended]) -> int:
+    return db.run_many(
+        "update task set state=?, accepted=?, fails=?, limits=?, job_id=null"
+        " where map_id=? and idx=? and state=2 and job_id=? and attempts=?",
+        [
+            (
+                int(one.state), one.number if one.state is State.SUCCEEDED else 0, one.fails,
+                None if one.limits is None else rows.text(one.limits), one.map, one.index, job, one.number,
+            )
+            for one in ended
+        ],
+    )
+
+
+def _keep_late(db: Database, one: Ended) -> bool:
+    """Keep an attempt that nobody waits for any more: visible, and superseded. Tell whether it was new.
+
+    One that was held for lost is known now. A number that another job is using stays free for it.
+    """
+    in_use = db.one(
+        "select 1 from task where map_id=? and idx=? and (attempts<? or attempts=? and state=2)",
+        (one.map, one.index, one.number, one.number),
+    )
+    if in_use:
+        return False
+    db.run(
+        f"delete from attempt where map_id=? and idx=? and number=? and outcome={int(Outcome.LOST)}",
+        (one.map, one.index, one.number),
+    )
+    kept = db.run(
+        f"insert into attempt({','.join(ATTEMPT_COLUMNS)}) values({','.join('?' * len(ATTEMPT_COLUMNS))})"
+        " on conflict(map_id, idx, number) do nothing",
+        _attempt(one),
+    )
+    if kept:
+        db.insert("artifact", ARTIFACT_COLUMNS, _artifacts([one]))
+    return bool(kept)
+
+
+def _attempt(one: Ended) -> tuple[object, ...]:
+    return (
+        one.map, one.index, one.number, one.context, int(one.outcome), one.started, one.wall, one.cpu, one.max_rss,
+        int(one.rss_shared), one.detail, one.error, one.result, one.result_digest, one.log, one.trail,
+    )
+
+
+def _artifacts(ended: Iterable[Ended]) -> list[tuple[object, ...]]:
+    return [
+        (one.map, one.index, one.number, made.role, made.name, made.digest, made.size, made.path, made.place)
+        for one in ended
+        for made in one.artifacts
+    ]

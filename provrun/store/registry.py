@@ -1,0 +1,184 @@
+"""The registry: everything a project knows, behind the Protocols of `provrun.ports`."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provrun.errors import Refused
+from provrun.store import claiming, ddl, interning, jobs, lookups, migrations, recording, submitting
+from provrun.store.database import Database, connect
+
+if TYPE_CHECKING:
+    from provrun.core.code import CapturedCode
+    from provrun.core.environment import Environment, Host
+    from provrun.core.messages import RunMap
+    from provrun.core.records import (
+        Added,
+        Artifact,
+        AttemptRecord,
+        Claimed,
+        Context,
+        Ended,
+        JobRecord,
+        MapRecord,
+        MapSpec,
+        TaskRecord,
+    )
+    from provrun.core.states import State
+
+
+class Registry:
+    """One connection to a registry; used by one thread at a time. The statements stand in the modules around."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    def create(cls, url: str) -> Registry:
+        """Make an empty registry at ``url`` and open it; refuse if there is one."""
+        if url.startswith("sqlite:///") and Path(url.removeprefix("sqlite:///")).exists():
+            found = migrations.current(url)
+            if found is not None:
+                raise Refused("there is a registry already", value=url, next="provrun status shows it")
+        database = connect(url, create=True)
+        with database.writing():
+            if migrations.revision(database) is not None:
+                raise Refused("there is a registry already", value=url, next="provrun status shows it")
+            for statement in ddl.statements(database.dialect):
+                database.run(statement)
+            database.insert("registry", ("id", "uuid"), [(1, str(uuids.uuid4()))])
+        return cls(database)
+
+    @classmethod
+    def open(cls, url: str, *, readonly: bool = False) -> Registry:
+        """Open the registry at ``url``; `Unavailable` if there is none, or one of another revision."""
+        database = connect(url, readonly=readonly)
+        try:
+            migrations.require_head(database, url)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @property
+    def uuid(self) -> str:
+        """The registry's own name, unique in the world."""
+        return str(self.database.fetch("select uuid from registry")[0][0])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.database.close()
+
+    # Interning
+
+    def intern_code(self, captured: CapturedCode, at: int) -> int:
+        return interning.code(self.database, captured, at)
+
+    def intern_environment(self, environment: Environment, at: int) -> int:
+        return interning.environment(self.database, environment, at)
+
+    def intern_host(self, host: Host) -> int:
+        return interning.host(self.database, host)
+
+    def intern_uses(self, uses: Mapping[str, object]) -> int:
+        return interning.uses(self.database, uses)
+
+    def intern_inputs(self, inputs: Sequence[tuple[str, str, int]]) -> int:
+        return interning.inputs(self.database, inputs)
+
+    def intern_context(self, context: Context) -> int:
+        return interning.context(self.database, context)
+
+    # Submissions
+
+    def submit(
+        self, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int
+    ) -> Added:
+        return submitting.submit(
+            self.database, spec, texts, distinct=distinct, code=code, environment=environment, at=at
+        )
+
+    # Claims
+
+    def open_job(self, job: JobRecord) -> int:
+        return jobs.open_job(self.database, job)
+
+    def close_job(self, job: int, state: str, reason: str, at: int) -> None:
+        jobs.close_job(self.database, job, state, reason, at)
+
+    def running_jobs(self) -> list[JobRecord]:
+        return jobs.running_jobs(self.database)
+
+    def abandon(self, job: int, at: int) -> int:
+        return jobs.abandon(self.database, job, at)
+
+    def held(self, job: int) -> list[tuple[int, int, int]]:
+        return jobs.held(self.database, job)
+
+    def select_maps(self, names: Sequence[str]) -> list[MapRecord]:
+        return lookups.select_maps(self.database, names)
+
+    def run_map(self, map: int) -> RunMap:
+        return lookups.run_map(self.database, map)
+
+    def counts(self, maps: Sequence[int]) -> dict[int, dict[State, int]]:
+        return lookups.counts(self.database, maps)
+
+    def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
+        return claiming.claim(self.database, job, maps, limit)
+
+    def record(self, job: int, ended: Sequence[Ended]) -> int:
+        return recording.record(self.database, job, ended)
+
+    def release(self, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
+        claiming.release(self.database, job, tasks)
+
+    # Lookups
+
+    def find_map(self, name: str) -> MapRecord | None:
+        return lookups.find_map(self.database, name)
+
+    def map_by_id(self, map: int) -> MapRecord:
+        return lookups.map_by_id(self.database, map)
+
+    def map_names(self) -> list[str]:
+        return lookups.map_names(self.database)
+
+    def maps(self) -> list[MapRecord]:
+        return lookups.maps(self.database)
+
+    def task(self, map: int, index: int) -> TaskRecord | None:
+        return lookups.task(self.database, map, index)
+
+    def tasks(self, map: int, state: State | None = None, start: int = 0) -> Iterator[TaskRecord]:
+        return lookups.tasks(self.database, map, state, start)
+
+    def attempts(self, map: int, index: int) -> list[AttemptRecord]:
+        return lookups.attempts(self.database, map, index)
+
+    def artifacts(self, map: int, index: int, number: int) -> list[Artifact]:
+        return lookups.artifacts(self.database, map, index, number)
+
+    def jobs(self) -> list[JobRecord]:
+        return lookups.jobs(self.database)
+
+    def context(self, id: int) -> Context:
+        return lookups.context(self.database, id)
+
+    def code(self, id: int) -> CapturedCode:
+        return lookups.code(self.database, id)
+
+    def environment(self, id: int) -> Environment:
+        return lookups.environment(self.database, id)
+
+    def host(self, id: int) -> Host:
+        return lookups.host(self.database, id)
+
+    def uses(self, id: int) -> dict[str, object]:
+        return lookups.uses(self.database, id)
+
+    def inputs(self, id: int) -> list[tuple[str, str, int]]:
+        return lookups.inputs(self.database, id)
