@@ -1,0 +1,1 @@
+"""Find out what code, environment and host make a result."""

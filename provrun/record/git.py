@@ -1,0 +1,94 @@
+"""Capture the version of code that lies in a folder."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from provrun.core.canonical import digest
+from provrun.core.code import CapturedCode, Code
+from provrun.record.files import StatCache, digest_file
+from provrun.record.place import UnreadableRepository, find
+from provrun.record.source import KeptOut
+from provrun.record.tree import EMPTY_TREE, Head, Looking, look
+from provrun.record.view import View, find_git
+
+_environment = threading.Lock()
+
+
+def capture(
+    path: Path, *, exclude: Sequence[str] = (), files: Sequence[Path] = (), known: StatCache | None = None
+) -> CapturedCode:
+    """Return the version of the code in the folder ``path``, as it lies on disk.
+
+    ``exclude`` are files that are no code because tasks or provrun write them (see `source.KeptOut`); ``files`` stand
+    for the code where there is no repository; ``known`` saves reading large files of repositories with filters again.
+
+    Nothing that the repository configures is run, nothing is written into it, and no network is used. Raises
+    `UnreadableRepository` for a bare or damaged repository, `NoGit` without git.
+    """
+    place = find(path)
+    if place is None:
+        return capture_files(path, files)
+    find_git()  # GitPython cannot even be imported without
+    how = Looking(_read_head, KeptOut(exclude, path), patch=True, known=known or StatCache())
+    lying = look(place, how)
+    code = Code(
+        kind="git",
+        root=str(place.root),
+        commit=lying.head.commit,
+        tree=lying.tree,
+        dirty=lying.dirty,
+        remote=lying.remote,
+        branch=lying.head.branch,
+        patch_digest=sha256(lying.patch).hexdigest() if lying.patch else None,
+        unpatched=lying.unpatched,
+        submodules=lying.submodules,
+        untracked_counted=lying.counted,
+    )
+    return CapturedCode(code, lying.patch or None)
+
+
+def capture_files(path: Path, files: Sequence[Path]) -> CapturedCode:
+    """Return the version of code outside of any repository: the files named, by path beneath ``path`` and content."""
+    root = path.resolve()
+    found = sorted((os.path.relpath(file.resolve(), root), digest_file(file)[0]) for file in set(files))
+    together = digest("files", [list(each) for each in found]).hex()
+    return CapturedCode(Code(kind="files", root=str(root), files_digest=together))
+
+
+def _read_head(view: View) -> Head:
+    import git
+
+    with _without_git_variables():
+        repository = git.Repo(view.path)
+        try:
+            repository.git.update_environment(**view.environ)
+            branch = None if repository.head.is_detached else repository.head.reference.name
+            if view.commit is None:
+                return Head(None, EMPTY_TREE, branch)
+            commit = repository.head.commit
+            return Head(commit.hexsha, commit.tree.hexsha, branch)
+        except (git.GitError, ValueError, OSError) as error:
+            raise UnreadableRepository(
+                f"HEAD of the repository in {view.place.root} cannot be read: {error}",
+                value=str(view.place.root),
+                next=f"run `git -C '{view.place.root}' fsck` and mend what it finds",
+            ) from error
+        finally:
+            repository.close()
+
+
+@contextmanager
+def _without_git_variables() -> Iterator[None]:
+    """Take away variables of git, which GitPython would follow to other repositories; they are back at the end."""
+    with _environment:
+        taken = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith("GIT_")}
+        try:
+            yield
+        finally:
+            os.environ.update(taken)
