@@ -1,0 +1,15 @@
+"""Fixtures of all rooms: real repositories, databases, MPI launchers and processes.
+
+A real part that this machine lacks skips the test with a reason; where ``CI`` is set it fails instead.
+"""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "fixtures.home",
+    "fixtures.repositories",
+    "fixtures.postgres",
+    "fixtures.launchers",
+    "fixtures.processes",
+    "fixtures.witness",
+]
