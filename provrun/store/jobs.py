@@ -5,7 +5,7 @@ from __future__ import annotations
 from provrun.core.environment import Host
 from provrun.core.records import Context, JobRecord
 from provrun.core.states import Outcome, State
-from provrun.store import counting, interning, rows
+from provrun.store import counting, interning, rows, tallies
 from provrun.store.counting import Shifts
 from provrun.store.database import Database
 
@@ -47,6 +47,8 @@ def abandon(db: Database, job: int, at: int) -> int:
             "attempt", ("map_id", "idx", "number", "context_id", "outcome", "rss_shared"),
             [(*row, contexts[row[0]], int(Outcome.LOST), 0) for row in lost],
         )
+        for map, context in sorted(contexts.items()):
+            tallies.add_unmeasured(db, map, context, Outcome.LOST, sum(1 for row in lost if row[0] == map))
         db.run("update task set state=1, job_id=null, accepted=0 where state=2 and job_id=?", (job,))
         shifts = Shifts()
         for map, _, _ in lost:

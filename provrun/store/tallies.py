@@ -72,6 +72,20 @@ def add(database: Database, ended: Iterable[Ended], superseded: Iterable[Ended] 
         database.run_many(_ADD, [(*key, *total.values()) for key, total in sorted(sums.items(), key=lambda s: s[0])])
 
 
+def add_unmeasured(database: Database, map: int, context: int, outcome: Outcome, n: int) -> None:
+    """Add attempts of which nothing is known but how they ended."""
+    database.run(_ADD, (map, context, int(outcome), n, 0, 0, 0, None, None))
+
+
+def forget(database: Database, map: int, index: int, number: int, outcome: Outcome) -> None:
+    """Take an attempt that was counted with this outcome out of the sums, before another record takes its place."""
+    database.run(
+        "update tally set attempts = attempts - 1 where map_id = ? and outcome = ? and context_id = ("
+        "select context_id from attempt where map_id = ? and idx = ? and number = ? and outcome = ?)",
+        (map, int(outcome), map, index, number, int(outcome)),
+    )
+
+
 def withdraw(database: Database, where: str, values: Sequence[object]) -> None:
     """Take accepted results of tasks (``where`` speaks of ``t``) out of the sums, before they lose their acceptance."""
     rows = database.fetch(_ACCEPTED.format(where=where), values)
