@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from dispatcher_world import World, result_of
 
+from fixtures.dispatcher_world import World, result_of
 from provrun.core.dispatcher import MOST_UNRECORDED, POLL, Dispatcher
 from provrun.core.events import (
     AgentJoined,
@@ -165,6 +165,14 @@ def test_a_result_told_twice_counts_once() -> None:
     assert isinstance(record, Record)
     assert len(record.verdicts) == 1
     assert dispatcher.handle(ResultsCame(0, [result])) == []
+
+
+def test_a_result_of_an_earlier_attempt_does_not_count() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0, number=2)]))
+    assert dispatcher.handle(ResultsCame(0, [result_of(claimed(0, number=1))])) == []
+    assert dispatcher.in_flight == 1
 
 
 def test_tasks_of_a_lost_agent_are_lost_and_its_late_results_do_not_count() -> None:

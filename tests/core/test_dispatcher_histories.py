@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dispatcher_world import World
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fixtures.dispatcher_world import World
 from provrun.core.events import DrainWanted, ResultsCame, StopWanted, TasksRevoked, Tick
 from provrun.core.records import Policy
 from provrun.core.states import Outcome, State
@@ -53,8 +53,11 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.world.past)
     @rule(data=st.data(), n=st.integers(1, 5))
     def results_come_again_or_late(self, data: st.DataObject, n: int) -> None:
-        rank, result = data.draw(st.sampled_from(self.world.past))
-        self.world.handle(ResultsCame(rank, [result] * n))
+        rank, result = data.draw(st.sampled_from(self.world.past[-20:]))
+        now_held = {key[:2]: owner for key, owner in self.world.owner.items()}
+        rank = now_held.get((result.map, result.index), rank)
+        if (result.map, result.index, result.number) not in self.world.owner:
+            self.world.handle(ResultsCame(rank, [result] * n))
 
     @precondition(lambda self: self.world.agents)
     @rule(data=st.data(), replaced=st.booleans())
