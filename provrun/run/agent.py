@@ -1,0 +1,139 @@
+"""The agent: the side of a rank that talks to its spawner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from provrun.core.messages import Codec, Failed, FromAgent, ToAgent
+from provrun.errors import ProvrunError
+from provrun.run.channel import Channel, Closed
+from provrun.run.processes import JOB_VARIABLE, become_subreaper, kill_tree
+from provrun.run.processes import sweep as sweep_processes
+from provrun.run.site import sweep_folders
+from provrun.run.spawner import SOCKET, Setup
+
+# Not -m: `runpy` costs milliseconds, and the present folder must not hide modules of the standard library.
+_BOOT = "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); from provrun.run.spawner import main; main()"
+
+
+class AgentLost(ProvrunError):
+    """The spawner is gone, with all it was running."""
+
+    code = "agent-lost"
+
+
+class Agent:
+    """A spawner on this host, and the messages to and from it."""
+
+    def __init__(self, channel: Channel, pid: int, job: str, was_subreaper: bool) -> None:
+        self.pid = pid
+        self.job = job
+        self._channel = channel
+        self._was_subreaper = was_subreaper
+        self._status: int | None = None
+
+    @classmethod
+    def start(
+        cls, *, slots: int, project: Path, job: str, rank: int, environ: Mapping[str, str], host: str = ""
+    ) -> Agent:
+        """Start a spawner for a job's rank; call this before MPI_Init and before the registry is opened.
+
+        ``slots`` tasks of one core run at once. ``project`` is the folder that holds ``.provrun``, ``environ`` what
+        tasks find as environment, ``host`` goes into `Joined`. The caller becomes subreaper, so that nothing is lost
+        when the spawner is killed.
+        """
+        ours, theirs = socket.socketpair()
+        setup = msgspec.json.encode(Setup(slots, str(Path(project).absolute()), job, rank, host)).decode()
+        package = str(Path(__file__).parents[2])
+        was_subreaper = become_subreaper()
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-c", _BOOT, package, setup],
+            {**environ, JOB_VARIABLE: job},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, theirs.fileno(), SOCKET),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        )
+        theirs.close()
+        return cls(Channel(ours), pid, job, was_subreaper)
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll; it is readable when `pump` has something to read."""
+        return self._channel.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Tell whether `pump` has something to write."""
+        return self._channel.wants_write
+
+    def send(self, message: ToAgent) -> None:
+        """Queue a message; `pump` writes it."""
+        self._channel.send(Codec.encode(message))
+
+    def send_raw(self, message: bytes) -> None:
+        """Queue an encoded message."""
+        self._channel.send(message)
+
+    def pump(self) -> list[FromAgent]:
+        """Write what is queued and give the messages that are there; never waits.
+
+        Raises `AgentLost` when the spawner has died or given up.
+        """
+        messages = [Codec.decode_from_agent(data) for data in self.pump_raw()]
+        for message in messages:
+            if isinstance(message, Failed):
+                raise AgentLost(f"the agent cannot go on: {message.reason}", value=message.reason)
+        return messages
+
+    def pump_raw(self) -> list[bytes]:
+        """Write what is queued and give the encoded messages that are there."""
+        try:
+            self._channel.flush()
+            return self._channel.receive()
+        except Closed:
+            raise AgentLost(f"the agent's spawner (process {self.pid}) has died", value=self.pid) from None
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Let the spawner end, with all it still runs; kill it and its leftovers if it takes longer than that."""
+        self._channel.close()
+        end = time.monotonic() + timeout
+        pause = 0.0005
+        while not self._reap() and time.monotonic() < end:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
+        if not self._reap():
+            kill_tree(self.pid)
+            os.waitpid(self.pid, 0)
+        if self._status != 0:
+            sweep(self.job)
+        if not self._was_subreaper:
+            become_subreaper(False)
+
+    def _reap(self) -> bool:
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self.pid, -1
+            if pid:
+                self._status = status
+        return self._status is not None
+
+
+def sweep(job: str) -> int:
+    """Kill what is left of a job on this host and remove its temporary folders; give the number of processes killed."""
+    killed = sweep_processes(job)
+    sweep_folders(job)
+    return killed

@@ -1,0 +1,84 @@
+"""What flows into a task: its parameters, and what the tasks it builds on have made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from provrun.core.canonical import Value, decode
+from provrun.core.messages import RunMap, Start
+
+_json = msgspec.json.Decoder()
+
+
+def read_value(text: str) -> Value:
+    """Decode canonical JSON text; ten times as fast as `canonical.decode` where no key or value needs undoing."""
+    if '"$' in text:
+        return decode(text)
+    return cast(Value, _json.decode(text))
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """What a task of an upstream map has made.
+
+    ``outputs`` are paths of its output files by name; ``blobs`` say for the digest of each blob in ``result`` where it
+    lies: job uuid and place.
+    """
+
+    result: object = None
+    outputs: dict[str, str] = {}
+    blobs: dict[str, tuple[str, str]] = {}
+
+
+class Reads(msgspec.Struct, frozen=True):
+    """What flows into a task, see `messages.Start`: by map name, tasks and paths of JSON-lines files of rows."""
+
+    each: dict[str, Upstream] = {}
+    rows: dict[str, str] = {}
+
+
+def read_reads(text: str | None) -> Reads:
+    """Decode what flows into a task."""
+    if text is None:
+        return Reads()
+    return msgspec.convert(read_value(text), Reads)
+
+
+class Names:
+    """What the placeholders of a task's template stand for."""
+
+    def __init__(self, run: RunMap, start: Start, known: Mapping[str, Value]) -> None:
+        self.params = cast("dict[str, Value]", read_value(start.params))
+        self.reads = read_reads(start.reads)
+        self._known = known
+
+    def value(self, name: str) -> Value:
+        """Give the value of a name; the ``KeyError`` says in words what is missing."""
+        if name in self.params:
+            return self.params[name]
+        if name in self._known:
+            return self._known[name]
+        head, _, rest = name.partition(".")
+        if rest == "rows" and head in self.reads.rows:
+            return str(Path(self.reads.rows[head]))
+        if head not in self.reads.each:
+            raise KeyError(f"nothing is known of {{{name}}}")
+        kind, _, key = rest.partition(".")
+        upstream = self.reads.each[head]
+        if kind == "param" and key in self.params:
+            return self.params[key]
+        if kind == "output" and key in upstream.outputs:
+            return upstream.outputs[key]
+        if kind == "result":
+            return cast(Value, self._result(name, upstream.result, key))
+        raise KeyError(f"{head} has no {rest}")
+
+    def _result(self, name: str, value: object, key: str) -> object:
+        for part in key.split(".") if key else ():
+            if not isinstance(value, dict) or part not in value:
+                raise KeyError(f"the result has no key for {{{name}}}")
+            value = value[part]
+        return value

@@ -1,0 +1,266 @@
+"""Commands: one process per attempt, started by posix_spawn in a session of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from provrun.core.messages import Result, Start
+from provrun.core.records import Artifact
+from provrun.core.states import Outcome
+from provrun.errors import UsageError
+from provrun.run.binding import Names
+from provrun.run.capture import HEAD, Capture, Log, encode_log
+from provrun.run.files import FileProblem, Files
+from provrun.run.limits import end_gently, limit_data
+from provrun.run.loop import Timer
+from provrun.run.outcomes import NoResult, last_line, parse, printed, shorten, signal_name, stored
+from provrun.run.packs import LOG
+from provrun.run.processes import kill_tree
+from provrun.run.recipes import CannotStart, CommandRecipe
+from provrun.run.site import Desk, Site
+
+Key = tuple[int, int, int]
+
+_READ = 1 << 16
+_AFTER_EXIT = 1 << 20  # the largest pipe: whoever still writes after the task's end is not listened to
+_WHOLE = 1 << 26  # how much of stdout is kept where all of it is the result
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
+
+
+class Attempt:
+    """One running command."""
+
+    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk, names: Names, inputs: list[Artifact]) -> None:
+        self.recipe = recipe
+        self.start = start
+        self.desk = desk
+        self.names = names
+        self.artifacts = inputs
+        self.time, self.memory = recipe.policy.limits(start)
+        whole = recipe.run.recipe.result in ("stdout-json", "stdout-text")
+        self.out = Capture(_WHOLE if whole else HEAD)
+        self.err = Capture()
+        self.out_fd = self.err_fd = -1
+        self.pid = 0
+        self.started = 0
+        self.begun = 0.0
+        self.why: Outcome | None = None
+        self.returned = False
+        self.peak = 0
+        self.timers: list[Timer] = []
+
+    @property
+    def key(self) -> Key:
+        """Name the attempt."""
+        return self.start.map, self.start.index, self.start.number
+
+    def exceeded_memory(self, kib: int) -> None:
+        """End it: its processes hold so many KiB together."""
+        self.why = Outcome.MEMORY
+        self.peak = kib
+        kill_tree(self.pid)
+
+
+class Commands:
+    """Starts commands and reports how they ended."""
+
+    def __init__(self, site: Site, files: Files, done: Callable[[int], None]) -> None:
+        self._site = site
+        self._files = files
+        self._done = done
+        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._running: dict[int, Attempt] = {}
+        self._cwd = ""
+
+    def start(self, recipe: CommandRecipe, start: Start) -> None:
+        """Start an attempt; ``done`` is called with the cores it held when it has been reported."""
+        desk = self._site.take_desk()
+        try:
+            attempt = self._prepare(recipe, start, desk)
+            self._spawn(attempt)
+        except (CannotStart, FileProblem, UsageError) as problem:
+            self._site.leave_desk(desk)
+            now = time.time_ns() // 1000
+            self._site.reports.add(
+                Result(
+                    start.map, start.index, start.number, Outcome.LAUNCHER, now, 0, None, None, False,
+                    None, shorten(problem.message), None, None, None, None, 0, 0,
+                )
+            )  # fmt: skip
+            self._done(recipe.policy.cores)
+
+    def kill(self, keys: Iterable[Key]) -> None:
+        """End running attempts as cancelled."""
+        wanted = set(keys)
+        for attempt in self._running.values():
+            if attempt.key in wanted and attempt.why is None:
+                self._end(attempt, Outcome.CANCELLED)
+
+    def give_back(self) -> None:
+        """End all running attempts and return them."""
+        for attempt in self._running.values():
+            attempt.returned = True
+            self._end(attempt, Outcome.CANCELLED)
+
+    def _prepare(self, recipe: CommandRecipe, start: Start, desk: Desk) -> Attempt:
+        names = recipe.names(start, desk)
+        return Attempt(recipe, start, desk, names, self._files.inputs(recipe.workdir, recipe.inputs(names)))
+
+    def _spawn(self, attempt: Attempt) -> None:
+        recipe, start, desk = attempt.recipe, attempt.start, attempt.desk
+        words = recipe.words(attempt.names)
+        path = recipe.executable(words[0])
+        environment = recipe.variables(start, desk, attempt.names)
+        _write(desk.params, start.params.encode())
+        if self._cwd != recipe.workdir:
+            try:
+                os.chdir(recipe.workdir)
+            except OSError as error:
+                raise CannotStart(f"cannot enter the folder {recipe.workdir}: {error.strerror}") from None
+            self._cwd = recipe.workdir
+        attempt.out_fd, out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        attempt.err_fd, err = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(out, True)
+        os.set_blocking(err, True)
+        attempt.started = time.time_ns() // 1000
+        attempt.begun = time.monotonic()
+        try:
+            attempt.pid = os.posix_spawn(
+                path, words, environment, setsid=True, setsigdef=_DEFAULT_SIGNALS, setsigmask=(),
+                file_actions=(
+                    (os.POSIX_SPAWN_DUP2, self._nothing, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, err, 2),
+                ),
+            )  # fmt: skip
+        except OSError as error:
+            os.close(attempt.out_fd)
+            os.close(attempt.err_fd)
+            recipe.forget(words[0])
+            raise CannotStart(f"cannot run {words[0]}: {error.strerror}") from None
+        finally:
+            os.close(out)
+            os.close(err)
+        self._follow(attempt)
+
+    def _follow(self, attempt: Attempt) -> None:
+        loop = self._site.loop
+        self._running[attempt.pid] = attempt
+        loop.on_exit(attempt.pid, self._ended)
+        loop.watch(attempt.out_fd, lambda: self._read(attempt.out_fd, attempt.out))
+        loop.watch(attempt.err_fd, lambda: self._read(attempt.err_fd, attempt.err))
+        if attempt.time is not None:
+            attempt.timers.append(loop.later(attempt.time, lambda: self._end(attempt, Outcome.TIMEOUT)))
+        if attempt.memory is not None:
+            limit_data(attempt.pid, attempt.memory)
+            self._site.memory.add(attempt)
+
+    def _read(self, fd: int, capture: Capture) -> None:
+        data = os.read(fd, _READ)
+        if data:
+            capture.feed(data)
+        else:
+            self._site.loop.unwatch(fd)
+
+    def _end(self, attempt: Attempt, why: Outcome) -> None:
+        if attempt.why is None:
+            attempt.why = why
+            attempt.timers.append(end_gently(self._site.loop, attempt.pid))
+
+    def _ended(self, pid: int) -> None:
+        attempt = self._running.pop(pid)
+        wall = int((time.monotonic() - attempt.begun) * 1e6)
+        if attempt.why is not None:
+            kill_tree(pid)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)  # what it left running in its session's first group
+        _, status, usage = os.wait4(pid, 0)
+        for timer in attempt.timers:
+            timer.cancel()
+        self._site.memory.discard(attempt)
+        self._drain(attempt.out_fd, attempt.out)
+        self._drain(attempt.err_fd, attempt.err)
+        if attempt.returned:
+            self._site.reports.give_back([attempt.key], started=True)
+        else:
+            cpu = int((usage.ru_utime + usage.ru_stime) * 1e6)
+            self._site.reports.add(self._judge(attempt, status, wall, cpu, max(usage.ru_maxrss, attempt.peak)))
+        self._site.leave_desk(attempt.desk)
+        self._done(attempt.recipe.policy.cores)
+
+    def _drain(self, fd: int, capture: Capture) -> None:
+        self._site.loop.unwatch(fd)
+        heard = 0
+        try:
+            while heard < _AFTER_EXIT and (data := os.read(fd, _READ)):
+                capture.feed(data)
+                heard += len(data)
+        except BlockingIOError:
+            pass
+        os.close(fd)
+
+    def _judge(self, attempt: Attempt, status: int, wall: int, cpu: int, rss: int) -> Result:
+        start, recipe = attempt.start, attempt.recipe.run.recipe
+        out, err = attempt.out.stream(), attempt.err.stream()
+        outcome, detail, error = self._outcome(attempt, status, err.tail or err.head)
+        result = None
+        artifacts = attempt.artifacts
+        if outcome is Outcome.SUCCEEDED:
+            try:
+                if recipe.result == "file":
+                    result = parse(_read_result(attempt.desk.result), "the result file")
+                else:
+                    result = printed(recipe.result, out.text())
+                if recipe.outputs:
+                    made = attempt.recipe.outputs(attempt.names)
+                    artifacts = artifacts + self._files.outputs(attempt.recipe.workdir, made, recipe.pack)
+            except (NoResult, FileProblem) as problem:
+                outcome, error, result = Outcome.EXIT, shorten(problem.message), None
+        if result is not None:
+            result, more = stored(result, self._site.pack)
+            artifacts = artifacts + more
+        log = None
+        if not (attempt.out.empty and attempt.err.empty):
+            log = self._site.pack.append(LOG, encode_log(Log(out, err)))
+        return Result(
+            start.map, start.index, start.number, outcome, attempt.started, wall, cpu, rss, False, detail, error,
+            result.text if result else None, result.digest if result else None, log, artifacts or None, 0, 0,
+        )  # fmt: skip
+
+    def _outcome(self, attempt: Attempt, status: int, err: bytes) -> tuple[Outcome, int | None, str | None]:
+        if attempt.why is Outcome.TIMEOUT:
+            return Outcome.TIMEOUT, None, f"ran longer than its limit of {attempt.time:g} s"
+        if attempt.why is Outcome.MEMORY:
+            limit = (attempt.memory or 0) >> 20
+            return Outcome.MEMORY, None, f"took {attempt.peak // 1024} MiB, its limit is {limit} MiB"
+        if attempt.why is Outcome.CANCELLED:
+            return Outcome.CANCELLED, None, "cancelled while it ran"
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            return Outcome.SIGNAL, number, f"killed by {signal_name(number)}"
+        code = os.WEXITSTATUS(status)
+        if code:
+            return Outcome.EXIT, code, last_line(err) or f"exit code {code}"
+        return Outcome.SUCCEEDED, 0, None
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _read_result(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        os.unlink(path)
+    except FileNotFoundError:
+        raise NoResult("no result was written to $PROVRUN_RESULT") from None
+    return data

@@ -1,0 +1,112 @@
+"""Limits of time and memory: who exceeds them is ended, gently first."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from provrun.run.loop import Loop, Timer
+from provrun.run.processes import kill_tree, table, tree
+
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+_POLL = 0.1  # at 2 Hz a task allocated six times its limit before it was seen
+_BACKSTOP = 1.5
+
+
+class Limited(Protocol):
+    """An attempt that the watch can look at: its first process, and what to call when it takes too much."""
+
+    pid: int
+    memory: int | None
+
+    def exceeded_memory(self, kib: int) -> None: ...
+
+
+class MemoryWatch:
+    """Looks ten times a second at the processes of those who have a limit."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._watched: set[Limited] = set()
+        self._timer: Timer | None = None
+
+    def add(self, attempt: Limited) -> None:
+        """Watch an attempt."""
+        self._watched.add(attempt)
+        if self._timer is None:
+            self._timer = self._loop.later(_POLL, self._look)
+
+    def discard(self, attempt: Limited) -> None:
+        """Watch it no more."""
+        self._watched.discard(attempt)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._watched:
+            return
+        processes = table()
+        for attempt in list(self._watched):
+            used = sum(process.rss for process in tree(attempt.pid, processes))
+            if attempt.memory is not None and used * 1024 > attempt.memory:
+                self._watched.discard(attempt)
+                attempt.exceeded_memory(used)
+        self._timer = self._loop.later(_POLL, self._look)
+
+
+def limit_data(pid: int, memory: int) -> None:
+    """Let allocations fail well beyond the limit, for what grows between two looks."""
+    most = int(memory * _BACKSTOP)
+    with suppress(ProcessLookupError, PermissionError, ValueError):
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+
+
+def end_gently(loop: Loop, pid: int, grace: float = GRACE) -> Timer:
+    """Ask the process group of a session's leader to end, kill all of the session after the grace."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGTERM)
+        os.killpg(pid, signal.SIGCONT)  # a stopped process takes no other signal
+    return loop.later(grace, lambda: kill_tree(pid))
+
+
+def oom_kills() -> Callable[[], int]:
+    """Give a counter of processes that the kernel killed in this cgroup for want of memory."""
+    path = _oom_file()
+    if path is None:
+        return lambda: 0
+
+    def read() -> int:
+        try:
+            for line in path.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+        except OSError:
+            pass
+        return 0
+
+    return read
+
+
+def _oom_file() -> Path | None:
+    try:
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in groups:
+        _, kinds, place = line.split(":", 2)
+        if kinds == "":
+            candidates = [Path("/sys/fs/cgroup" + place, "memory.events"), Path("/sys/fs/cgroup/memory.events")]
+        elif "memory" in kinds.split(","):
+            candidates = [Path("/sys/fs/cgroup/memory" + place, "memory.oom_control")]
+        else:
+            continue
+        for path in candidates:
+            if path.exists():
+                return path
+    return None

@@ -1,0 +1,172 @@
+"""Pack files: one append-only file per rank of a job holds captured output and large results, compressed.
+
+A record is a header of 32 bytes and its content, so a pack can be read from start to end without the registry, and a
+record that was torn by a crash is known by its checksum. A *place* is ``rank:offset:length``, header included.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from provrun.errors import StorageFailed, Unsound
+
+_HEADER = struct.Struct(">4sBBHQQII")
+_MAGIC = b"\x93PRV"  # no UTF-8 text holds it
+_SMALL = 128  # below this size deflate makes things larger
+_PROBE = 1 << 16
+_STORED, _DEFLATED = 0, 1
+
+LOG, BLOB, FILE = 1, 2, 3
+"""Kinds of records: captured output, content of a result, content of an output file."""
+
+
+class Record(NamedTuple):
+    """A record found by reading a pack from its start."""
+
+    place: str
+    kind: int
+    content: bytes
+
+
+def pack_path(project: Path, job: str, rank: int) -> Path:
+    """Give the path of a rank's pack file in a project's folder."""
+    return project / ".provrun" / "packs" / f"{job}-{rank}.pack"
+
+
+class PackWriter:
+    """Appends records to one pack file, which is made when the first one comes."""
+
+    def __init__(self, path: Path, rank: int) -> None:
+        self.path = path
+        self.rank = rank
+        self.unsynced = False
+        self._fd = -1
+        self._end = 0
+
+    def append(self, kind: int, content: bytes | memoryview) -> str:
+        """Append a record and give its place; it is safe from a crash only after `sync`. Raises `StorageFailed`."""
+        codec, stored = _compress(content)
+        check = zlib.crc32(stored)
+        head = _HEADER.pack(_MAGIC, kind, codec, 0, len(stored), len(content), check, 0)
+        head = head[:-4] + zlib.crc32(head[:-4]).to_bytes(4, "big")
+        place = f"{self.rank}:{self._open()}:{len(head) + len(stored)}"
+        self._write(head, stored)
+        self.unsynced = True
+        return place
+
+    def fileno(self) -> int:
+        """Give the descriptor of the open file, -1 when nothing was appended yet."""
+        return self._fd
+
+    def sync(self) -> None:
+        """Make all appended records durable."""
+        if self.unsynced:
+            os.fdatasync(self._fd)
+            self.unsynced = False
+
+    def close(self) -> None:
+        """Make all durable and close the file."""
+        if self._fd >= 0:
+            self.sync()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> int:
+        if self._fd < 0:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+                os.fsync(folder)
+                os.close(folder)
+            except OSError as error:
+                raise self._failed(error) from None
+            self._end = os.fstat(self._fd).st_size
+        return self._end
+
+    def _write(self, *parts: bytes | memoryview) -> None:
+        rest = [memoryview(part) for part in parts if part]
+        end = self._end
+        try:
+            while rest:
+                written = os.pwritev(self._fd, rest, end)
+                end += written
+                while rest and written >= len(rest[0]):
+                    written -= len(rest.pop(0))
+                if written:
+                    rest[0] = rest[0][written:]
+        except OSError as error:
+            raise self._failed(error) from None
+        self._end = end
+
+    def _failed(self, error: OSError) -> StorageFailed:
+        message = f"cannot write the pack {self.path}: {error.strerror}"
+        return StorageFailed(message, value=str(self.path), next="free some space, then run again")
+
+
+def read(path: Path, place: str) -> bytes:
+    """Read the record at a place of a pack file; raise `Unsound` when it is not what was written there."""
+    _, offset, length = (int(part) for part in place.split(":"))
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+    except OSError as error:
+        raise StorageFailed(f"cannot read the pack {path}: {error.strerror}", value=str(path)) from None
+    found = _parse(data, 0)
+    if found is None or found.length != length:
+        raise Unsound(f"the record at {place} of {path} is damaged", value=place)
+    return found.content
+
+
+def records(path: Path, rank: int) -> Iterator[Record]:
+    """Read all sound records of a pack from its start, passing over what a crash has torn."""
+    if path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        offset = data.find(_MAGIC)
+        while offset >= 0:
+            found = _parse(data, offset)
+            if found is None:
+                # Appending went on behind a torn record: the next header is where the magic stands again.
+                offset = data.find(_MAGIC, offset + 1)
+                continue
+            yield Record(f"{rank}:{offset}:{found.length}", found.kind, found.content)
+            offset = data.find(_MAGIC, offset + found.length)
+
+
+class _Found(NamedTuple):
+    kind: int
+    content: bytes
+    length: int
+
+
+def _compress(content: bytes | memoryview) -> tuple[int, bytes | memoryview]:
+    if len(content) < _SMALL:
+        return _STORED, content
+    if len(content) > 4 * _PROBE and len(zlib.compress(content[:_PROBE], 1)) > _PROBE * 0.9:
+        return _STORED, content
+    deflated = zlib.compress(content, 1)
+    return (_DEFLATED, deflated) if len(deflated) < len(content) else (_STORED, content)
+
+
+def _parse(data: bytes | mmap.mmap, offset: int) -> _Found | None:
+    """Give the record at an offset; None if there is no sound one."""
+    start = offset + _HEADER.size
+    head = data[offset:start]
+    if len(head) < _HEADER.size:
+        return None
+    magic, kind, codec, _, stored, raw, check, head_check = _HEADER.unpack(head)
+    if magic != _MAGIC or zlib.crc32(head[:-4]) != head_check:
+        return None
+    body = data[start : start + stored]
+    if len(body) != stored or zlib.crc32(body) != check:
+        return None
+    content = zlib.decompress(body) if codec == _DEFLATED else body
+    return _Found(kind, content, _HEADER.size + stored) if len(content) == raw else None

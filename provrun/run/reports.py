@@ -1,0 +1,51 @@
+"""What a spawner tells its manager: results in batches, and never before what they refer to is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from provrun.core.messages import Codec, FromAgent, Result, Results, Returned
+from provrun.run.loop import Loop, Timer
+from provrun.run.packs import PackWriter
+
+_MANY = 32
+_PATIENCE = 0.004  # a manager that refills every few milliseconds keeps slots busy; per result it would only be woken
+_SYNC_PATIENCE = 0.05  # a sync costs milliseconds on a disk
+
+
+class Reports:
+    """Gathers results and sends them."""
+
+    def __init__(self, loop: Loop, send: Callable[[bytes], None], pack: PackWriter) -> None:
+        self.pack = pack
+        self._loop = loop
+        self._send = send
+        self._results: list[Result] = []
+        self._timer: Timer | None = None
+
+    def say(self, message: FromAgent) -> None:
+        """Send a message now."""
+        self._send(Codec.encode(message))
+
+    def add(self, result: Result) -> None:
+        """Report an ended attempt soon."""
+        self._results.append(result)
+        if self._timer is None:
+            self._timer = self._loop.later(_SYNC_PATIENCE if self.pack.unsynced else _PATIENCE, self.flush)
+        elif len(self._results) >= _MANY and not self.pack.unsynced:
+            self.flush()
+
+    def give_back(self, tasks: list[tuple[int, int, int]], started: bool) -> None:
+        """Return tasks to the manager."""
+        if tasks:
+            self.say(Returned(tasks, started))
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._results:
+            self.pack.sync()
+            self.say(Results(self._results))
+            self._results = []

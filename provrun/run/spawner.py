@@ -1,0 +1,169 @@
+"""The spawner: the process that starts tasks, follows them, and takes all of them along when it ends.
+
+It is a small process of its own: no rank, database or MPI library is in it, so what it starts inherits nothing, and
+the smallest memory that is measured for a command is its own. It ends when the agent's end of the socket is closed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import traceback
+from collections import deque
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from provrun.core.messages import Codec, Failed, Joined, Kill, RunMap, Start, Stop, Tasks
+from provrun.errors import ProvrunError
+from provrun.run.channel import Channel, Closed
+from provrun.run.commands import Commands
+from provrun.run.files import Files
+from provrun.run.loop import Loop
+from provrun.run.packs import PackWriter, pack_path
+from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
+from provrun.run.recipes import CommandRecipe
+from provrun.run.reports import Reports
+from provrun.run.site import Site
+
+SOCKET = 3
+"""The descriptor under which a spawner finds the agent's socket."""
+
+_STRAYS = 0.5  # seconds between looks for processes that tasks left behind
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What a spawner is told when it starts."""
+
+    slots: int
+    project: str
+    job: str
+    rank: int
+    host: str = ""
+
+
+class Spawner:
+    """Takes tasks, keeps slots full, reports what ended."""
+
+    def __init__(self, setup: Setup, channel: Channel) -> None:
+        self.channel = channel
+        self._loop = Loop()
+        project = Path(setup.project)
+        pack = PackWriter(pack_path(project, setup.job, setup.rank), setup.rank)
+        reports = Reports(self._loop, self._send, pack)
+        self.site = Site(self._loop, reports, project, setup.job, setup.rank)
+        self._commands = Commands(self.site, Files(pack), self._free_cores)
+        self._maps: dict[int, CommandRecipe] = {}
+        self._queue: deque[Start] = deque()
+        self._slots = self._free = setup.slots
+        self._stopping = False
+        self._loop.watch(channel.fileno(), self._hear)
+        self._look_for_strays()
+        reports.say(Joined(setup.slots, os.uname().nodename, setup.host))
+
+    def run(self) -> None:
+        """Work until the agent closes its end."""
+        while True:
+            self._loop.turn()
+            self._fill()
+            if not self._queue:
+                self.site.reports.flush()
+            if self.channel.wants_write:
+                self.channel.flush()
+                self._loop.watch_writing(self.channel.fileno(), self.channel.wants_write)
+
+    def close(self) -> None:
+        """Kill everything, leave nothing."""
+        kill_descendants()
+        self.site.close()
+
+    def _send(self, message: bytes) -> None:
+        self.channel.send(message)
+
+    def _hear(self) -> None:
+        for data in self.channel.receive():
+            message = Codec.decode_to_agent(data)
+            if isinstance(message, Tasks):
+                self._queue.extend(message.tasks)
+            elif isinstance(message, RunMap):
+                self._maps[message.map] = CommandRecipe(message, self.site)
+            elif isinstance(message, Kill):
+                self._cancel(message)
+            else:
+                self._stop(message)
+
+    def _fill(self) -> None:
+        queue = self._queue
+        while queue and self._free > 0:
+            recipe = self._maps[queue[0].map]
+            cores = recipe.policy.cores
+            if cores > self._free and self._free < self._slots:
+                return
+            self._free -= cores
+            self._commands.start(recipe, queue.popleft())
+
+    def _free_cores(self, cores: int) -> None:
+        self._free += cores
+
+    def _cancel(self, message: Kill) -> None:
+        wanted = set(message.tasks)
+        queued = [key for start in self._queue if (key := (start.map, start.index, start.number)) in wanted]
+        self._queue = deque(s for s in self._queue if (s.map, s.index, s.number) not in wanted)
+        self.site.reports.give_back(queued, started=False)
+        self._commands.kill(wanted)
+
+    def _stop(self, message: Stop) -> None:
+        queued = [(start.map, start.index, start.number) for start in self._queue]
+        self._queue.clear()
+        self.site.reports.give_back(queued, started=False)
+        if message.now:
+            self._commands.give_back()
+
+    def _look_for_strays(self) -> None:
+        """Kill what tasks that ended have left behind: their orphans have become children of this process."""
+        known = self._loop.child_pids
+        for pid in children():
+            if pid not in known:
+                kill_tree(pid)
+        self._loop.later(_STRAYS, self._look_for_strays)
+
+
+def main() -> NoReturn:
+    """Be a spawner: the setup is the last argument, the agent's socket the descriptor `SOCKET`."""
+    setup = msgspec.json.decode(sys.argv[-1], type=Setup)
+    _close_others()
+    become_subreaper()
+    channel = Channel(socket.socket(fileno=SOCKET))
+    spawner: Spawner | None = None
+    try:
+        spawner = Spawner(setup, channel)
+        gc.freeze()
+        spawner.run()
+    except Closed:
+        pass
+    except ProvrunError as error:
+        _say(channel, str(error))
+    except Exception:  # whatever it is, the manager must be told before this process goes
+        _say(channel, traceback.format_exc())
+    finally:
+        if spawner:
+            spawner.close()
+    os._exit(0)
+
+
+def _close_others() -> None:
+    """Keep the socket alone: a launcher of MPI waits for whoever holds one of its pipes."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd, inheritable=False)
+    os.set_inheritable(SOCKET, False)
+    os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _say(channel: Channel, reason: str) -> None:
+    channel.send(Codec.encode(Failed(reason)))
+    channel.sock.setblocking(True)
+    channel.flush()
