@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from provrun.core.answers import (
+    ContextRecord,
+    DependencyRecord,
+    FoundArtifact,
+    Interned,
+    Part,
+    Shown,
+    SubmissionRecord,
+    Tally,
+)
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
 from provrun.core.messages import RunMap
 from provrun.core.records import (
     Added,
+    Artifact,
     AttemptRecord,
     Claimed,
     Context,
@@ -86,7 +97,7 @@ class Claims(Interning, Protocol):
     def running_jobs(self) -> list[JobRecord]: ...
 
     def abandon(self, job: int, at: int) -> int:
-        """Close a job that is over: its running tasks get a lost attempt and are pending again. Returns their number."""
+        """Close a job that is over: its running tasks get a lost attempt and are pending again; give their number."""
 
 
 class Changes(Protocol):
@@ -123,3 +134,71 @@ class Lookups(Protocol):
     def attempts(self, map: int, index: int) -> list[AttemptRecord]: ...
 
     def jobs(self) -> list[JobRecord]: ...
+
+
+class Reads(Protocol):
+    """What `query` asks of the registry; nothing is ever written."""
+
+    def shown(self, map: int, index: int) -> Shown | None: ...
+
+    def stream(
+        self, map: int, *, state: State | None = None, start: int = 0, stop: int | None = None,
+        containing: Sequence[Sequence[str]] = (), artifacts: bool = True,
+    ) -> Iterator[Shown]:
+        """Give tasks with their shown attempts by index; ``containing`` is a first sieve on the parameters' text."""
+
+    def picked(self, map: int, indices: Iterable[int], *, artifacts: bool = True) -> Iterator[Shown]: ...
+
+    def attempts(self, map: int, index: int) -> list[AttemptRecord]: ...
+
+    def artifacts(self, map: int, index: int, number: int) -> list[Artifact]: ...
+
+    def with_digest(self, first: bytes, last: bytes, limit: int) -> list[FoundArtifact]: ...
+
+    def with_path(self, path: str, limit: int) -> list[FoundArtifact]: ...
+
+    def with_result(self, first: bytes, last: bytes, limit: int) -> list[tuple[int, int, int]]: ...
+
+    def first_in(self, map: int, state: State, limit: int) -> list[int]: ...
+
+    def ahead(self, map: int, index: int, priority: int, limit: int) -> int: ...
+
+    def context(self, id: int) -> ContextRecord: ...
+
+    def contexts(self, ids: Collection[int]) -> dict[int, ContextRecord]: ...
+
+    def contexts_with(self, text: str) -> list[int]: ...
+
+    def tallies(self, map: int | None = None) -> list[Tally]: ...
+
+    def last_environment(self) -> str | None: ...
+
+    def environment(self, digest: str) -> Environment: ...
+
+    def environments(self) -> list[Interned]: ...
+
+    def code(self, digest: str) -> CapturedCode: ...
+
+    def codes(self) -> list[Interned]: ...
+
+    def host(self, digest: str) -> Host: ...
+
+    def map_name(self, id: int) -> str: ...
+
+    def digest_of(self, table: str, id: int) -> str: ...
+
+    def jobs(self, state: str | None = None) -> list[JobRecord]: ...
+
+    def submissions(self, map: int) -> list[SubmissionRecord]: ...
+
+    def upstreams(self, map: int) -> list[DependencyRecord]: ...
+
+    def downstreams(self, map: int) -> list[DependencyRecord]: ...
+
+    def part(self, map: int, number: int) -> Part | None: ...
+
+    def reading(self, map: int, upstream: int, limit: int) -> list[int]: ...
+
+    def count_reading(self, map: int, upstream: int) -> int: ...
+
+    def states(self, map: int, indices: Iterable[int]) -> dict[int, State]: ...

@@ -93,6 +93,12 @@ class ContextReads:
         assert found is not None, f"no {table} {id}"
         return bytes(found[0]).hex()
 
+    def map_name(self, id: int) -> str:
+        """Give the name of a map by its id."""
+        found = self.db.one("select name from map where id = ?", (id,))
+        assert found is not None, f"no map {id}"
+        return str(found[0])
+
     def jobs(self, state: str | None = None) -> list[JobRecord]:
         """Give all jobs, or those in a state, first to last."""
         where, values = ("", ()) if state is None else ("where state = ?", (state,))

@@ -1,0 +1,164 @@
+"""A row: what a task and the attempt that stands for it look like to users, in JSON, tables, frames and reduces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import msgspec
+
+from provrun.core.answers import ContextRecord, Shown
+from provrun.core.canonical import Blob, decode, encode
+from provrun.core.records import Artifact, AttemptRecord, MapRecord
+from provrun.core.states import Outcome, State
+
+FIELDS = (
+    "task", "map", "index", "params", "state", "stale", "attempt", "attempts", "outcome", "exit", "signal", "error",
+    "result", "outputs", "started", "ended", "seconds", "cpu_seconds", "max_rss", "node", "job", "code", "environment",
+    "defaults",
+)
+"""The keys of a row, in order."""
+
+SHORT = 12  # hex digits by which a person knows a digest
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_ATTEMPT: dict[str, object] = dict.fromkeys(FIELDS[FIELDS.index("attempt") :])
+
+Row = dict[str, object]
+Judge = Callable[[Shown], bool]
+"""Tells whether the result of a task is stale."""
+
+
+class Rows:
+    """Makes the rows of one map.
+
+    ``contexts`` gives the circumstances of attempts by id; ``stale`` is asked for tasks with an accepted result;
+    ``read`` turns canonical JSON text into what shall stand in the row: `value` for Python, `raw` for JSON.
+    """
+
+    def __init__(
+        self, map: MapRecord, contexts: Mapping[int, ContextRecord], stale: Judge,
+        read: Callable[[str], object] | None = None,
+    ) -> None:
+        self._map = map
+        self._contexts = contexts
+        self._stale = stale
+        self._read = read or value
+        self._runs_commands = map.recipe.kind != "function"
+        self._shared: dict[int, Row] = {}
+
+    def row(self, shown: Shown) -> Row:
+        """Make the row of a task."""
+        task, attempt = shown.task, shown.attempt
+        accepted = attempt is not None and attempt.number == task.accepted
+        row: Row = {
+            "task": f"{self._map.name}/{task.index}",
+            "map": self._map.name,
+            "index": task.index,
+            "params": self._read(task.params),
+            "state": task.state.word,
+            "stale": accepted and self._stale(shown),
+        }
+        if attempt is None:
+            row |= _NO_ATTEMPT
+            row["attempts"] = task.attempts
+            row["outputs"] = {}
+            return row
+        exit_code, signal = ended_by(attempt, self._runs_commands)
+        row["attempt"] = attempt.number
+        row["attempts"] = task.attempts
+        row["outcome"] = attempt.outcome.word
+        row["exit"] = exit_code
+        row["signal"] = signal
+        row["error"] = attempt.error
+        row["result"] = self._read(attempt.result) if accepted and attempt.result is not None else None
+        row["outputs"] = outputs(shown.artifacts) if accepted else {}
+        row |= times(attempt)
+        row |= self._context(attempt.context)
+        return row
+
+    def rows(self, shown: Iterable[Shown]) -> Iterator[Row]:
+        """Make the rows of tasks as they come."""
+        return map(self.row, shown)
+
+    def _context(self, id: int) -> Row:
+        shared = self._shared.get(id)
+        if shared is None:
+            context = self._contexts[id]
+            shared = self._shared[id] = {
+                "node": context.node,
+                "job": short(context.job_uuid),
+                "code": short(context.code),
+                "environment": short(context.environment),
+                "defaults": self._read(encode(context.uses.defaults if context.uses is not None else {})),
+            }
+        return shared
+
+
+def value(text: str) -> object:
+    """Read canonical JSON text as Python values."""
+    return decode(text) if '"$' in text else msgspec.json.decode(text)
+
+
+def raw(text: str) -> object:
+    """Keep canonical JSON text as it is, to be set into JSON by msgspec."""
+    return msgspec.Raw(text.encode())
+
+
+def line(row: Row) -> bytes:
+    """Write a row whose values were read by `raw` as JSON, without a newline."""
+    return msgspec.json.encode(row)
+
+
+def ended_by(attempt: AttemptRecord, runs_commands: bool) -> tuple[int | None, int | None]:
+    """Give the exit code and the signal an attempt ended with, as far as it had one."""
+    if attempt.outcome is Outcome.SUCCEEDED:
+        return (attempt.detail or 0, None) if runs_commands else (attempt.detail, None)
+    if attempt.outcome in (Outcome.EXIT, Outcome.LAUNCHER):
+        return attempt.detail, None
+    return None, attempt.detail
+
+
+def times(attempt: AttemptRecord) -> Row:
+    """Give the measured part of a row: ISO 8601 times in UTC, seconds, bytes."""
+    started, wall, cpu = attempt.started, attempt.wall, attempt.cpu
+    return {
+        "started": moment(started),
+        "ended": moment(started + wall) if started is not None and wall is not None else None,
+        "seconds": wall / 1e6 if wall is not None else None,
+        "cpu_seconds": cpu / 1e6 if cpu is not None else None,
+        "max_rss": attempt.max_rss * 1024 if attempt.max_rss is not None else None,
+    }
+
+
+def outputs(artifacts: Iterable[Artifact]) -> dict[str, object]:
+    """Give the declared output files of an attempt by name; ``packed`` ones are kept in the job's pack."""
+    return {
+        made.name: {
+            "path": made.path, "digest": made.digest.hex(), "size": made.size, "packed": made.place is not None
+        }
+        for made in artifacts
+        if made.role == "output"
+    }
+
+
+def moment(at: int | None) -> str | None:
+    """Write microseconds since the epoch as ISO 8601 in UTC."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds") if at is not None else None
+
+
+def short(digest: str) -> str:
+    """Shorten a digest or uuid in hex to what REFs take."""
+    return digest.replace("-", "")[:SHORT]
+
+
+def keys(result: object) -> dict[str, object] | None:
+    """Give a result's keys if it is an object of values, else None."""
+    if isinstance(result, dict) and not isinstance(result, Blob):
+        return cast("dict[str, object]", result)
+    return None
+
+
+def counts(map: MapRecord) -> dict[str, int]:
+    """Give the number of tasks in each state, by the state's word."""
+    return {state.word: map.counts.get(state, 0) for state in State}

@@ -1,0 +1,97 @@
+"""The registry and the files beside it, as one question sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from provrun.core.answers import ContextRecord
+from provrun.core.nearest import suggestion
+from provrun.core.records import MapRecord
+from provrun.errors import NotFound
+from provrun.ports import Lookups, Reads
+from provrun.query.rows import Rows
+from provrun.query.staleness import Digest, Staleness
+
+
+class Contexts(Mapping[int, ContextRecord]):
+    """Circumstances by id, each read when first asked for."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._known: dict[int, ContextRecord] = {}
+
+    def __getitem__(self, id: int) -> ContextRecord:
+        if id not in self._known:
+            self._known |= self._reads.contexts([id])
+        return self._known[id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def load(self, ids: set[int]) -> None:
+        """Read many at once."""
+        self._known |= self._reads.contexts(ids - self._known.keys())
+
+
+class View:
+    """What a question may look at; nothing is written through it.
+
+    ``folder`` gives the absolute folder the tasks of a map start in, ``digest`` the SHA-256 of a file now, ``now`` is
+    the present time in microseconds; ``environment`` overrules the environment captured last (its digest).
+    """
+
+    def __init__(
+        self, reads: Reads, lookups: Lookups, *, folder: Callable[[MapRecord], str], digest: Digest, now: int,
+        environment: str | None = None,
+    ) -> None:
+        self.reads = reads
+        self.lookups = lookups
+        self.folder = folder
+        self.digest = digest
+        self.now = now
+        self.contexts = Contexts(reads)
+        self._environment = environment
+        self._maps: dict[int, MapRecord] = {}
+        self._staleness: dict[int, Staleness] = {}
+
+    @property
+    def environment(self) -> str | None:
+        """The digest of the environment that results are compared with: the one captured last."""
+        if self._environment is None:
+            self._environment = self.reads.last_environment()
+        return self._environment
+
+    def map(self, name: str) -> MapRecord:
+        """Give a map by name; an unknown one is `NotFound` with the nearest name."""
+        known = next((map for map in self._maps.values() if map.name == name), None)
+        found = known or self.lookups.find_map(name)
+        if found is None:
+            names = [map.name for map in self.lookups.maps()]
+            raise NotFound(
+                f"no map named {name}", value=name, next=suggestion(name, names, "provrun list shows the maps")
+            )
+        self._maps[found.id] = found
+        return found
+
+    def map_by_id(self, id: int) -> MapRecord:
+        """Give a map by its id."""
+        return self._maps.get(id) or self.map(self.reads.map_name(id))
+
+    def maps(self) -> list[MapRecord]:
+        """Give all maps, first submitted first."""
+        found = self.lookups.maps()
+        self._maps = {map.id: map for map in found}
+        return found
+
+    def staleness(self, map: MapRecord) -> Staleness:
+        """Give the judge of a map's results."""
+        if map.id not in self._staleness:
+            self._staleness[map.id] = Staleness(self.folder(map), self.contexts, self.digest, self.environment)
+        return self._staleness[map.id]
+
+    def rows(self, map: MapRecord, read: Callable[[str], object] | None = None) -> Rows:
+        """Give what makes the rows of a map; ``read`` as in `Rows`."""
+        return Rows(map, self.contexts, self.staleness(map).is_stale, read)
