@@ -159,6 +159,7 @@ class Dispatcher:
         self._awaited.discard(event.rank)
         self._slots += event.slots
         self._begun = True
+        self._release_too_wide(out)
         if self._reason is None:
             self._hungry.add(event.rank)
             self._dry = False
@@ -176,6 +177,7 @@ class Dispatcher:
         for _, tasks in groupby(event.tasks, key=attrgetter("map")):
             self._ready.append(list(tasks))
         self._nready += len(event.tasks)
+        self._release_too_wide(out)  # an agent may have been lost since they were asked for
 
     def _results(self, event: ResultsCame, out: list[Instruction]) -> None:
         agent = self._agents.get(event.rank)
@@ -230,13 +232,24 @@ class Dispatcher:
         else:
             self._awaited.discard(event.rank)
         agent = self._agents.pop(event.rank, None)
-        if agent is None:
+        if agent is not None:
+            self._hungry.discard(event.rank)
+            self._slots -= agent.slots
+            verdicts = [self._verdict(task, _unseen(task, Outcome.LOST)) for task in agent.held.values()]
+            if verdicts:
+                self._end(event.rank, verdicts, out)
+        self._release_too_wide(out)
+
+    def _release_too_wide(self, out: list[Instruction]) -> None:
+        """Give back tasks that were claimed for an agent with more slots than any has that is left."""
+        if self._awaited:
             return
-        self._hungry.discard(event.rank)
-        self._slots -= agent.slots
-        verdicts = [self._verdict(task, _unseen(task, Outcome.LOST)) for task in agent.held.values()]
-        if verdicts:
-            self._end(event.rank, verdicts, out)
+        widest = max((agent.slots for agent in self._agents.values()), default=0)
+        wide = [run for run in self._ready if self._policies[run[0].map].cores > widest]
+        for run in wide:
+            self._ready.remove(run)
+            self._nready -= len(run)
+            out.append(Release(_keys(run)))
 
     def _revoked(self, event: TasksRevoked, out: list[Instruction]) -> None:
         revoked = set(event.tasks)

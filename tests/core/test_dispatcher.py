@@ -116,6 +116,16 @@ def test_maps_wider_than_every_agent_are_not_claimed() -> None:
     assert dispatcher.handle(AgentJoined(0, 4)) == [Claim(8, (1,))]
 
 
+def test_wide_tasks_are_given_back_when_the_last_agent_that_fits_them_is_lost() -> None:
+    dispatcher = Dispatcher({1: Policy(), 2: Policy(cores=3)})
+    dispatcher.handle(AgentJoined(0, 3))
+    dispatcher.handle(AgentJoined(1, 2))
+    wide = [claimed(n, map=2) for n in range(2)]
+    dispatcher.handle(TasksClaimed(wide))
+    assert Release([key(wide[1])]) in dispatcher.handle(AgentLost(0))
+    assert Claim(4, (1,)) in dispatcher.handle(Recorded(1, 0))
+
+
 def test_with_nothing_but_too_wide_maps_the_job_ends() -> None:
     assert Dispatcher({2: Policy(cores=5)}).handle(AgentJoined(0, 4)) == [Finish("")]
 
