@@ -155,14 +155,18 @@ def _with_face(function: F) -> F:
     return call  # type: ignore[return-value]  # click's decorators change the signature
 
 
-def command(*examples: str, name: str | None = None, parent: Group | None = None) -> Callable[[F], Command]:
+def command(
+    *examples: str, name: str | None = None, parent: Group | None = None, kind: type[Command] | None = None
+) -> Callable[[F], Command]:
     """Make a function that takes a `Face` and its own options a command; at least two examples open its help.
 
     The function may return an exit code. With ``parent`` it becomes a subcommand.
     """
 
     def make(function: F) -> Command:
-        made = click.command(name or function.__name__, cls=Command, context_settings=HELP)(_with_face(function))
+        made = click.command(name or function.__name__, cls=kind or Command, context_settings=HELP)(
+            _with_face(function)
+        )
         made.examples = examples
         if parent is not None:
             parent.add_command(made)

@@ -16,6 +16,13 @@ def encode(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def as_json(value: object) -> object:
+    """Give a value of provrun as plain JSON has it: NaN and infinities as ``{"$float": ...}``."""
+    from provrun.core.canonical import encode as canonical
+
+    return json.loads(canonical(value))
+
+
 class Output:
     """Prints the answer of one command in the form that was asked for: text, ``--json`` or ``-q``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from provrun.core.nearest import suggestion
 from provrun.core.records import Dependency, DependencyKind, MapRecord, OnFailed
@@ -35,17 +35,18 @@ class Flow:
     """What a task of a map receives besides its own parameters.
 
     ``inherited`` are the names of upstream parameters merged into its own, ``each`` the maps of which it reads one
-    task (nearest first), ``reduces`` those of which it reads many, by name.
+    task (nearest first), ``reduces`` those of which it reads many, by name; ``columns`` the parameters of all these.
     """
 
     inherited: tuple[str, ...] = ()
-    each: dict[str, MapRecord] | None = None
-    reduces: dict[str, MapRecord] | None = None
+    each: dict[str, MapRecord] = field(default_factory=dict)
+    reduces: dict[str, MapRecord] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def maps(self) -> tuple[str, ...]:
         """The names of all maps whose content flows in."""
-        return (*(self.each or {}), *(self.reduces or {}))
+        return (*self.each, *self.reduces)
 
 
 def plan(name: str, building: Building, find: Find, known: Callable[[], Iterable[str]]) -> tuple[
@@ -69,12 +70,12 @@ def plan(name: str, building: Building, find: Find, known: Callable[[], Iterable
     if driver is not None:
         inherited = inherits(driver, find)
         if driver.kind == "group":
-            columns = parameters(found[driver.upstream], find)
+            there = parameters(found[driver.upstream], find)
             problems += [
                 f"--by {column}: {driver.upstream} has no parameter {column}; "
-                f"{suggestion(column, columns, 'it has ' + (', '.join(columns) or 'none'))}"
+                f"{suggestion(column, there, 'it has ' + (', '.join(there) or 'none'))}"
                 for column in driver.by
-                if column not in columns
+                if column not in there
             ]
         elif driver.kind == "each":
             each = {record.name: record for record in ancestors(found[driver.upstream], find)}
@@ -83,7 +84,8 @@ def plan(name: str, building: Building, find: Find, known: Callable[[], Iterable
         for dependency in dependencies
         if dependency.kind in {"group", "chunk", "all"}
     }
-    return dependencies, Flow(inherited, each, reduces), problems
+    columns = {record.name: parameters(record, find) for record in (*each.values(), *reduces.values())}
+    return dependencies, Flow(inherited, each, reduces, columns), problems
 
 
 def _shape(name: str, building: Building) -> list[str]:
@@ -159,3 +161,21 @@ def ancestors(record: MapRecord, find: Find) -> list[MapRecord]:
         if found is None:
             return chain
         chain.append(found)
+
+
+def misread(name: str, flow: Flow) -> str | None:
+    """Say what is wrong with a placeholder that reads a map, as far as the map's record can tell."""
+    head, _, rest = name.partition(".")
+    part, _, key = rest.partition(".")
+    upstream = flow.each.get(head)
+    if upstream is None:
+        if head in flow.reduces and rest != "rows":
+            return f"{{{name}}}: many tasks of {head} are read; {{{head}.rows}} is the file of their rows"
+        return None
+    if part == "rows":
+        return f"{{{name}}}: one task of {head} is read; write {{{head}.result}}"
+    there = {"output": tuple(upstream.recipe.outputs), "param": flow.columns[head]}.get(part)
+    if there is not None and key not in there:
+        listed = ", ".join(there) or "none"
+        return f"{{{name}}}: {head} has no {part} {key}; {suggestion(key, there, f'it has {listed}')}"
+    return None

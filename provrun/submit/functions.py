@@ -15,7 +15,7 @@ from provrun.errors import UsageError
 from provrun.submit.source import Signature, Unfit, find_module, read_signature
 
 
-def normal_reference(text: str, folder: Path) -> str:
+def normal_reference(text: str) -> str:
     """Give ``module:callable`` or ``file.py:callable`` in the one form under which it is stored."""
     place, _, name = text.rpartition(":")
     return f"{os.path.normpath(place)}:{name}" if _is_file(place) else text

@@ -36,7 +36,7 @@ class Unfit(UsageError):
 
 
 def find_module(module: str, folder: Path) -> Path | None:
-    """Give the source file of a module as it would be imported in ``folder``; None if it has no Python source.
+    """Give the source file of a module as another process would import it in ``folder``; None if it has none.
 
     Nothing is imported, parent packages neither. Raises `Unfit` when there is no such module.
     """
@@ -60,11 +60,19 @@ def _spec(name: str, path: Sequence[str] | None, folder: Path) -> ModuleSpec | N
         here = FileFinder(str(folder), *loaders).find_spec(name)
         if here is not None and here.origin is not None:
             return here
+        path = _installed()
     for finder in sys.meta_path:
         found = finder.find_spec(name, path)
         if found is not None:
             return found
     return None
+
+
+def _installed() -> list[str]:
+    """Give Python's path without what only this process has: the folder of its script, or where it was started."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    own = {"", str(Path(script).absolute().parent)} if script is not None else {""}
+    return [place for place in sys.path if place not in own]
 
 
 def read_signature(file: Path, name: str) -> Signature | None:

@@ -1,0 +1,141 @@
+"""`submit` and `load`: make a map, or let one grow."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provrun.cli.options import Face, command
+from provrun.cli.output import as_json, cell
+from provrun.cli.policy import policy_options, taken
+from provrun.cli.submit_options import DATA, DEPENDENCIES, PARAMETERS, SUBMISSION, all_of
+from provrun.cli.with_command import WithCommand, words_given
+
+if TYPE_CHECKING:
+    from provrun.core.problems import Problems
+    from provrun.core.space import Space
+    from provrun.project.submitting import Submitted
+    from provrun.submit.preview import Preview
+
+
+@command(
+    "provrun submit scan --param x=0:1000 --param mode=fast,slow -- analyze -x {x} --mode {mode}",
+    "provrun submit gaps --each spectra --function analysis.py:gap_ratio",
+    kind=WithCommand,
+)
+@click.argument("name", metavar="MAP")
+@click.option("--function", metavar="module:callable|file.py:callable", help="Apply a Python function.")
+@click.option("--shell", is_flag=True, help="The command is one word that bash runs.")
+@all_of(*PARAMETERS, *DEPENDENCIES, *DATA)
+@policy_options
+@all_of(*SUBMISSION)
+def submit(face: Face, name: str, **given: Any) -> int | None:
+    """Apply a COMMAND (after --) or a function to many parameter sets: one task each.
+
+    Submitting again adds only the tasks that are new. In a COMMAND, {x} is filled with the parameter x.
+    """
+    from provrun.core.problems import Problems
+    from provrun.submit.parameters import parse_parameters
+
+    problems = Problems(f"map {name}")
+    space: Space | None = None
+    with problems.at("parameters"):
+        space = parse_parameters(
+            given["params"], zips=given["zips"], files=given["files"], sample=given["sample"],
+            seed=given["sample_seed"],
+        )
+    what = {
+        "words": words_given(), "shell": given["shell"], "function": given["function"],
+        "inputs": given["inputs"], "result": given["result"], "pack": given["pack"],
+    }
+    return _submit(face, space, problems, given, {"name": name, **what})
+
+
+@command("provrun load jobs commands.txt", "generate | provrun load jobs - --task-time 10m")
+@click.argument("name", metavar="MAP")
+@click.argument("file", metavar="FILE|-")
+@all_of(*DEPENDENCIES)
+@policy_options
+@all_of(*SUBMISSION)
+def load(face: Face, name: str, file: str, **given: Any) -> int | None:
+    """Make one task of every line of FILE, a shell command each; blank and # lines are skipped.
+
+    Files of qdo, ParaFly and TACC launcher are taken as they are. Loading again adds only the lines that are new.
+    """
+    from provrun.core.problems import Problems
+    from provrun.submit.loadfile import read_lines
+
+    problems = Problems(f"map {name}")
+    space: Space | None = None
+    with problems.at(file):
+        space = read_lines(file)
+    return _submit(face, space, problems, {"outputs": (), **given}, {"name": name, "lines": True})
+
+
+def _submit(
+    face: Face, space: Space | None, problems: Problems, given: dict[str, Any], what: dict[str, Any]
+) -> int | None:
+    from provrun.project import submitting
+    from provrun.project.project import Project, locate, place
+    from provrun.submit.flow import Building
+    from provrun.submit.request import Request, pairs
+
+    root = locate(face.folder)
+    by = given["by"]
+    request = Request(
+        folder=Path.cwd(), root=root or place(face.folder), priority=given["priority"], user=getpass.getuser(),
+        building=Building(
+            each=given["each"], all=given["all_"], group=given["group"], by=tuple(by.split(",")) if by else (),
+            chunk=given["chunk"], after=given["after"], on_failed=given["on_failed"],
+        ),
+        outputs=pairs("--output", given["outputs"], problems), tags=pairs("--tag", given["tags"], problems),
+        policy=taken(given), **what,
+    )
+    if given["dry_run"]:
+        project = Project(root) if root is not None else None
+        _, _, shown = submitting.plan(project, request, space, problems)
+        face.out.answer(_planned(request.name, shown), refs=[request.name], text="\n".join(_described(shown)))
+        return None
+    if root is None:
+        # A project is made only for a request that would be stored.
+        submitting.plan(None, request, space, problems)
+    submitted = submitting.submit(face.project_made(), request, space, problems)
+    if not given["run_now"]:
+        face.out.answer(submitted.document(), refs=[request.name], text=_told(submitted))
+        return None
+    if not face.out.json:
+        face.out.say(_told(submitted))
+    from provrun.cli.run import run_maps
+
+    return run_maps(face, [request.name], before=submitted.document())
+
+
+def _described(shown: Preview) -> list[str]:
+    lines = [
+        f"{each.name}: {each.values} values, {cell(each.first)} ... {cell(each.last)}" for each in shown.parameters
+    ]
+    lines.append(f"tasks: {'known when running' if shown.tasks is None else shown.tasks}")
+    return [*lines, f"first: {shown.first}"] if shown.first is not None else lines
+
+
+def _planned(name: str, shown: Preview) -> dict[str, object]:
+    parameters = [
+        {"name": each.name, "count": each.values, "first": as_json(each.first), "last": as_json(each.last)}
+        for each in shown.parameters
+    ]
+    return {"map": name, "dry_run": True, "parameters": parameters, "tasks": shown.tasks, "first": shown.first}
+
+
+def _told(submitted: Submitted) -> str:
+    added, code = submitted.added, submitted.code
+    lines = _described(submitted.preview)[:-2] + _described(submitted.preview)[-1:]
+    lines.append(f"{submitted.name}: {added.added} tasks added, {added.existing} there already, {added.total} in all")
+    lines += [f"{name} grew by {count} tasks" for name, count in added.grown.items()]
+    lines += [f"changed {change}" for change in submitted.changes]
+    version = (code.commit or "not committed")[:13] + (" with changes" if code.dirty else "")
+    version = version if code.kind == "git" else "in no repository"
+    lines.append(f"code {version}, environment {submitted.environment[:12]}")
+    return "\n".join([*lines, f"next: {submitted.next}"])
