@@ -6,6 +6,13 @@ import msgspec
 
 from provrun.core.canonical import digest
 
+THREADS = (
+    *("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
+    *("BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    *("JULIA_NUM_THREADS", "RAYON_NUM_THREADS"),
+)
+"""Variables that say how many threads a library starts."""
+
 
 class Package(msgspec.Struct, frozen=True, array_like=True, order=True):
     """An installed package; ``direct_url`` says where it came from if from no index: an address without credentials,
@@ -34,6 +41,15 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """Return 64 hex digits: equal for equal software."""
         return digest("environment", msgspec.to_builtins(self)).hex()
+
+    @property
+    def software(self) -> str:
+        """Return the same without numbers of threads: results are stale when this changes.
+
+        Numbers of threads belong to the job, and a login node has other ones than a compute node.
+        """
+        lasting = {name: value for name, value in self.variables.items() if name not in THREADS}
+        return msgspec.structs.replace(self, variables=lasting).digest
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -39,11 +38,11 @@ def find_converted(
     attributes = _converting_attributes(view, status, listing)
     if not attributes:
         return {}
-    kept = {path: entry for path, entry in listing.entries() if path in attributes and entry[0] != LINK}
+    kept = {path: entry for path, entry in listing.files.items() if path in attributes and entry[0] != LINK}
     changed = {change.path: change.now for change in changes if change.path in kept and change.now}
     touched = {change.path for change in changes}
     converted: dict[bytes, Entry] = {}
-    for path in _suspects(view, {path: kept[path][1] for path in kept.keys() - touched}, attributes):
+    for path in _suspects(view, {path: id for path, (_, id) in kept.items() if path not in touched}, attributes):
         mode, id = kept[path]
         there = known.get("blob", view.root + path, partial(_id_on_disk, view.root + path))
         if there != id:
@@ -83,7 +82,7 @@ def _converting_attributes(view: View, status: Status, listing: Listing) -> dict
     names = sorted(mentioned)
     said = view.git(
         "-c", f"core.attributesFile={mine}", "check-attr", "-z", "--stdin", *(name.decode() for name in names),
-        environ=environ, stdin=b"".join(path + b"\0" for path, _ in listing.entries()),
+        environ=environ, stdin=b"".join(path + b"\0" for path in listing.files),
     ).split(b"\0")  # fmt: skip
     converting: dict[bytes, set[bytes]] = {}
     for path, attribute, value in zip(said[0::3], said[1::3], said[2::3], strict=False):
@@ -101,10 +100,12 @@ def _suspects(view: View, ids: Mapping[bytes, str], attributes: Mapping[bytes, s
     sizes = view.sizes(asked)
     suspects = []
     for path, id in ids.items():
-        with suppress(OSError):  # absent from a sparse checkout
+        try:
             size = os.lstat(view.root + path).st_size
-            if not attributes[path] <= _LINE_ENDS or sizes.get(id) != size:
-                suspects.append(path)
+        except OSError:  # absent from a sparse checkout
+            continue
+        if sizes.get(id) != size or not attributes[path] <= _LINE_ENDS:
+            suspects.append(path)
     return suspects
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from provrun.record.blobs import SUBMODULE, Entry
 
 _RECORD = re.compile(rb"(.) ([0-7]{6}) ([0-9a-f]{40}) ([0-3])\t(.*)", re.DOTALL)
-_NO_OBJECT = b"0" * 40
+_ENTRY = re.compile(rb"(?<=\0). (1[02][0-7]{4}) ([0-9a-f]{40}) 0\t([^\0]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,10 @@ class Listing:
         found = [path for *_, path in self._around(b".gitattributes\0")]
         return [path for path in found if path.rpartition(b"/")[2] == b".gitattributes"]
 
-    def entries(self) -> Iterator[tuple[bytes, Entry]]:
-        """Yield path and entry of every file and link."""
-        for line in self._text.split(b"\0"):
-            if line:
-                _, mode, id, stage, path = _fields(line)
-                if stage == 0 and mode != SUBMODULE:
-                    yield path, (mode, id)
+    @cached_property
+    def files(self) -> dict[bytes, Entry]:
+        """All files and links with their entries."""
+        return {path: (int(mode, 8), id.decode()) for mode, id, path in _ENTRY.findall(self._text)}
 
     def _around(self, needle: bytes) -> Iterator[tuple[bytes, int, str, int, bytes]]:
         at = self._text.find(needle)

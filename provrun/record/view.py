@@ -83,9 +83,10 @@ class View:
     def sizes(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the sizes in bytes of those contents that git has."""
         asked = "\n".join(ids)
-        said = self.git("cat-file", "--batch-check", stdin=asked.encode()).decode() if asked else ""
-        words = (line.split() for line in said.splitlines())
-        return {id: int(size[0]) for id, _, *size in words if size}
+        if not asked:
+            return {}
+        words = self.git("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=asked.encode()).decode().split()
+        return {id: int(size) for id, size in zip(words[0::2], words[1::2], strict=True) if size != "missing"}
 
     def flag(self, key: str) -> bool:
         """Return a boolean of the repository's configuration that the view has taken over."""
