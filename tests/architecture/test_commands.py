@@ -1,0 +1,26 @@
+"""Every command explains itself the same way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from provrun.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_opens_with_two_examples_of_it(command: str) -> None:
+    asked = [sys.executable, "-m", "provrun", command, "--help"]
+    done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, *examples = done.stdout.splitlines()[:3]
+    assert first == "Examples:"
+    assert [f"provrun {command}" in example for example in examples] == [True, True]
+
+
+def test_no_command_at_all_is_a_usage_error_that_shows_the_commands() -> None:
+    done = subprocess.run([sys.executable, "-m", "provrun"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "provrun submit" in done.stderr
