@@ -26,8 +26,8 @@ class Captured(NamedTuple):
 
 def capture(project: Project, spec: MapSpec | MapRecord, at: int) -> Captured:
     """Capture the code that a map runs, as it lies on disk, and the software; keep each once."""
-    from provrun.record import environment as software
     from provrun.record import git
+    from provrun.record.environment import capture_environment
     from provrun.record.files import StatCache
 
     folder = project.root / spec.workdir
@@ -36,7 +36,7 @@ def capture(project: Project, spec: MapSpec | MapRecord, at: int) -> Captured:
         captured = git.capture(
             folder, exclude=written(project, maps), files=named_files(spec.recipe, spec.policy, folder), known=known
         )
-    environment = software.capture(spec.policy.pass_env)
+    environment = capture_environment()
     return Captured(
         captured.code, project.registry.intern_code(captured, at), environment,
         project.registry.intern_environment(environment, at),
