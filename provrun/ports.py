@@ -100,6 +100,16 @@ class Claims(Interning, Protocol):
         """Close a job that is over: its running tasks get a lost attempt and are pending again; give their number."""
 
 
+class Recorder(Protocol):
+    """What the manager of a running job asks of those who know code, software and machines."""
+
+    def capture_code(self, map: int) -> CapturedCode: ...
+
+    def capture_environment(self, map: int) -> Environment: ...
+
+    def capture_host(self) -> Host: ...
+
+
 class Changes(Protocol):
     """What a person may change later; each returns the number of tasks changed.
 
@@ -196,6 +206,8 @@ class Reads(Protocol):
     def downstreams(self, map: int) -> list[DependencyRecord]: ...
 
     def part(self, map: int, number: int) -> Part | None: ...
+
+    def part_with(self, map: int, ident: str) -> Part | None: ...
 
     def reading(self, map: int, upstream: int, limit: int) -> list[int]: ...
 

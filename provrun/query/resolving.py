@@ -22,7 +22,6 @@ from provrun.core.refs import (
     JobRef,
     MapRef,
     ParamsRef,
-    Ref,
     TaskRef,
     parse_ref,
 )
@@ -235,13 +234,14 @@ def _unknown_file(view: View, path: str, digest: str) -> NotFound:
 
 
 def _texts(name: str, value: Value) -> list[str]:
-    """Give the texts of which one must stand in canonical parameters that hold this value; none if it is nested."""
+    """Give the texts of which one must stand in canonical parameters that hold this value; none if that says little."""
     if isinstance(value, str | bool | None):
         values: list[Value] = [value]
     elif isinstance(value, int | float):
         values = [value, -0.0] if value == 0 else [value]
-        if value == value and abs(value) < 2**53:  # beyond, a float has no digits after the point and is itself
-            values += [float(value), *([int(value)] if float(value).is_integer() else [])]
+        if not abs(value) < 2**53:  # what is equal by value has too many forms
+            return []
+        values += [float(value), *([int(value)] if float(value).is_integer() else [])]
     else:
         return []
     return sorted({encode({name: each})[1:-1] for each in values})

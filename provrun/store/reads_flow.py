@@ -40,6 +40,11 @@ class FlowReads:
         found = self.db.one(f"select {_PART} from part where map_id = ? and number = ?", (map, number))
         return _part(found) if found else None
 
+    def part_with(self, map: int, ident: str) -> Part | None:
+        """Give the group of a map whose members have this in common (canonical text)."""
+        found = self.db.one(f"select {_PART} from part where map_id = ? and ident = ?", (map, ident))
+        return _part(found) if found else None
+
     def reading(self, map: int, upstream: int, limit: int) -> list[int]:
         """Give the first tasks of a map that read an upstream task, group or chunk."""
         found = self.db.fetch(

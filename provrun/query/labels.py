@@ -1,0 +1,79 @@
+"""One line for a person about each kind of thing."""
+
+from __future__ import annotations
+
+from provrun.core.canonical import decode
+from provrun.core.code import Code
+from provrun.core.environment import Environment
+from provrun.core.records import AttemptRecord, MapRecord, Recipe
+from provrun.core.states import Outcome
+from provrun.core.units import format_duration, format_size
+from provrun.query.rows import moment, short
+
+LONGEST = 100
+
+
+def clipped(text: str, longest: int = LONGEST) -> str:
+    """Shorten text to one line of a tree or table."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def code_line(code: Code) -> str:
+    """Say which version of code it is."""
+    if code.kind == "files":
+        return f"code:{short(code.digest)}  files {short(code.files_digest or '')}"
+    commit = f"commit {short(code.commit)}" if code.commit else "before the first commit"
+    state = " and changes since (provrun code shows the patch)" if code.dirty else ""
+    where = f"  {code.remote}" if code.remote else ""
+    return f"code:{short(code.digest)}  {commit}{state}{where}"
+
+
+def environment_line(environment: Environment) -> str:
+    """Say which software it is."""
+    container = f", container {environment.container}" if environment.container else ""
+    python = f"{environment.implementation} {environment.python}"
+    return f"env:{short(environment.digest)}  {python}, {len(environment.packages)} packages{container}"
+
+
+def recipe_line(recipe: Recipe) -> str:
+    """Say what a map applies."""
+    match recipe.kind:
+        case "function":
+            return f"function {recipe.function}"
+        case "line":
+            return "the line itself"
+        case _:
+            return clipped(f"{recipe.kind} {' '.join(recipe.words)}")
+
+
+def map_line(map: MapRecord) -> str:
+    """Say what a map is."""
+    return f"{map.name}  {map.total:,} tasks, {recipe_line(map.recipe)}"
+
+
+def params_line(text: str) -> str:
+    """Write parameters as a person types them."""
+    params = decode(text)
+    if not isinstance(params, dict) or not params:
+        return "no parameters"
+    import msgspec
+
+    values = msgspec.json.decode(text)
+    shown = [f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}" for name, value in
+             values.items()]
+    return clipped(" ".join(shown))
+
+
+def attempt_line(name: str, attempt: AttemptRecord) -> str:
+    """Say how an attempt went."""
+    took = f" in {format_duration(attempt.wall / 1e6)}" if attempt.wall is not None else ""
+    when = f", started {moment(attempt.started)}" if attempt.started is not None else ""
+    error = f": {clipped(attempt.error, 70)}" if attempt.error and attempt.outcome is not Outcome.SUCCEEDED else ""
+    return f"{name}  {attempt.outcome.word}{took}{when}{error}"
+
+
+def file_line(path: str | None, digest: str, size: int | None) -> str:
+    """Say which content it is."""
+    much = f", {format_size(size)}" if size is not None else ""
+    return f"{path or 'content'}  sha256:{short(digest)}{much}"
