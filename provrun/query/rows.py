@@ -121,11 +121,12 @@ def ended_by(attempt: AttemptRecord, runs_commands: bool) -> tuple[int | None, i
 
 def times(attempt: AttemptRecord) -> Row:
     """Give the measured part of a row: ISO 8601 times in UTC, seconds, bytes."""
-    started, wall, cpu = attempt.started, attempt.wall, attempt.cpu
+    # A lost attempt left no word of when it started.
+    started, wall, cpu = attempt.started or None, attempt.wall, attempt.cpu
     return {
         "started": moment(started),
         "ended": moment(started + wall) if started is not None and wall is not None else None,
-        "seconds": wall / 1e6 if wall is not None else None,
+        "seconds": wall / 1e6 if started is not None and wall is not None else None,
         "cpu_seconds": cpu / 1e6 if cpu is not None else None,
         "max_rss": attempt.max_rss * 1024 if attempt.max_rss is not None else None,
     }

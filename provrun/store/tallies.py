@@ -46,7 +46,7 @@ class _Sum:
             if attempt.result_digest is None:
                 self.noresult += 1
         started = attempt.started
-        if started is not None:
+        if started:  # 0 where it is not known
             wall = attempt.wall or 0
             self.wall += wall
             if self.first is None or started < self.first:
