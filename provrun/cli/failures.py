@@ -9,6 +9,7 @@ import traceback
 
 import click
 
+from provrun.cli.main import COMPLETE
 from provrun.cli.options import root
 from provrun.cli.output import encode, styled
 from provrun.core.nearest import suggestion
@@ -23,16 +24,13 @@ def guarded(words: list[str]) -> int:
     own = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in own
     try:
-        code = root.main(words, prog_name="provrun", standalone_mode=False)
+        code = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except KeyboardInterrupt:
-        failure, code = ProvrunError("interrupted"), INTERRUPTED
-        failure.code = "interrupted"
-    except click.Abort:
         failure, code = ProvrunError("interrupted"), INTERRUPTED
         failure.code = "interrupted"
     except Exception as error:  # the last one who can say it in one line instead of a traceback
@@ -44,6 +42,20 @@ def guarded(words: list[str]) -> int:
         return code if isinstance(code, int) else 0
     report(failure, as_json="--json" in own)
     return code
+
+
+def _run(words: list[str]) -> object:
+    """Run a command and give what it returns; click's own `main` would end the process its own way."""
+    instruction = os.environ.get(COMPLETE)
+    if instruction is not None:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "provrun", COMPLETE, instruction)
+    try:
+        with root.make_context("provrun", list(words)) as context:
+            return root.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
 
 
 def explained(error: Exception) -> ProvrunError:

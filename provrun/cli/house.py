@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from provrun.cli.main import COMPLETE
 from provrun.cli.options import Face, command, group, root
 from provrun.errors import Unavailable
 
@@ -109,5 +110,5 @@ def completion(face: Face, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise Unavailable(f"no completion for {shell}", value=shell)
-    source = kind(root, {}, "provrun", "_PROVRUN_COMPLETE").source()
+    source = kind(root, {}, "provrun", COMPLETE).source()
     face.out.answer({"shell": shell, "script": source}, refs=[source], text=source)

@@ -13,7 +13,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "submit": ("provrun.cli.submit", "submit", "Apply a command or function to many parameter sets."),
         "load": ("provrun.cli.submit", "load", "Make one task of every line of a file."),
     },
-    "Run": {},
+    "Run": {
+        "run": ("provrun.cli.run", "run", "Run tasks here and now until nothing is left that could run."),
+        "recover": ("provrun.cli.run", "recover", "Let tasks run again that a dead run has left running."),
+    },
     "Ask": {},
     "Change": {
         "retry": ("provrun.cli.changes", "retry", "Let failed tasks run again."),
@@ -35,6 +38,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
 COMMANDS: dict[str, tuple[str, str, str]] = {
     name: entry for section in SECTIONS.values() for name, entry in section.items()
 }
+
+COMPLETE = "_PROVRUN_COMPLETE"
+"""The variable in which a shell's completion script asks."""
 
 EXAMPLES = (
     "provrun submit scan --param x=0:1000 -- analyze -x {x}",
@@ -62,7 +68,7 @@ def help_text() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and give its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    if "_PROVRUN_COMPLETE" not in os.environ:
+    if COMPLETE not in os.environ:
         if not words:
             print(help_text(), file=sys.stderr)
             return 2

@@ -104,7 +104,7 @@ class Group(_Shared, click.Group):
     """A command that has subcommands; a mistyped one gets the nearest."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
+        if not args and not ctx.resilient_parsing:
             raise UsageError(f"{ctx.command_path} does what?", next=f"commands: {' '.join(self.list_commands(ctx))}")
         return super().parse_args(ctx, args)
 

@@ -21,7 +21,7 @@ _OPTIONS = (
     click.option("--retry-memory", metavar="xF", help="Multiply the memory limit when it was exceeded."),
     click.option("--checkpoint", is_flag=True, default=None, help="A task goes on where its last attempt stopped."),
     click.option("--isolate", metavar="task", help="Give every function task a fresh process."),
-    click.option("--pass-env", metavar="NAME", multiple=True, help="Record this variable as part of the environment."),
+    click.option("--pass-env", metavar="NAME", multiple=True, help="Pass this variable of the shell on to the tasks."),
     click.option("--code", metavar="record|clean", help="clean refuses to submit from a dirty tree."),
     click.option("--uses", metavar="PATH", multiple=True, help="A file whose change makes results stale."),
 )

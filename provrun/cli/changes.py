@@ -1,0 +1,88 @@
+"""`retry`, `rerun`, `cancel`, `pause`, `resume` and `set`: what a person changes later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provrun.cli.options import Face, command
+from provrun.cli.policy import policy_options, taken
+
+if TYPE_CHECKING:
+    from provrun.project.changing import Changed
+
+where = click.option("--where", metavar="CONDITIONS", help="Only tasks for which this holds: 'x > 3 and exit == 1'.")
+
+
+@command("provrun retry", "provrun retry scan --where 'outcome == timeout' --task-time x2")
+@click.argument("refs", metavar="[MAP|REF]...", nargs=-1)
+@where
+@click.option("--task-time", metavar="xF", help="Multiply their time limit.")
+@click.option("--task-memory", metavar="xF", help="Multiply their memory limit.")
+def retry(
+    face: Face, refs: tuple[str, ...], where: str | None, task_time: str | None, task_memory: str | None
+) -> None:
+    """Let failed and cancelled tasks run again (default: of all maps)."""
+    from provrun.project import changing
+
+    project = face.project()
+    _answer(face, changing.retry(project, refs, where, task_time=task_time, task_memory=task_memory), "to run again")
+
+
+@command("provrun rerun scan --stale --force", "provrun rerun scan --where 'x < 3' --force")
+@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True)
+@where
+@click.option("--stale", is_flag=True, help="Only tasks whose results are stale.")
+@click.option("--force", is_flag=True, help="Do it: the results become superseded.")
+def rerun(face: Face, refs: tuple[str, ...], where: str | None, stale: bool, force: bool) -> None:
+    """Let succeeded tasks run again; the old results are kept and stay visible."""
+    from provrun.project import changing
+
+    _answer(face, changing.rerun(face.project(), refs, where, stale=stale, force=force), "to run again")
+
+
+@command("provrun cancel scan", "provrun cancel scan --where 'x > 100'")
+@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True)
+@where
+def cancel(face: Face, refs: tuple[str, ...], where: str | None) -> None:
+    """Cancel tasks that have not ended; running ones are stopped."""
+    from provrun.project import changing
+
+    _answer(face, changing.cancel(face.project(), refs, where), "cancelled")
+
+
+@command("provrun pause scan", "provrun pause scan spectra --json")
+@click.argument("maps", metavar="MAP...", nargs=-1, required=True)
+def pause(face: Face, maps: tuple[str, ...]) -> None:
+    """Start no more tasks of a map; running ones go on."""
+    from provrun.project import changing
+
+    _answer(face, changing.pause(face.project(), maps, paused=True), "paused")
+
+
+@command("provrun resume scan", "provrun resume scan spectra --json")
+@click.argument("maps", metavar="MAP...", nargs=-1, required=True)
+def resume(face: Face, maps: tuple[str, ...]) -> None:
+    """Start tasks of a paused map again."""
+    from provrun.project import changing
+
+    _answer(face, changing.pause(face.project(), maps, paused=False), "no longer paused")
+
+
+@command("provrun set scan --priority 10", "provrun set scan --task-time 2h --retries 3", name="set")
+@click.argument("name", metavar="MAP")
+@where
+@click.option("--priority", metavar="P", type=int, help="Larger first.")
+@policy_options
+def set_policy(face: Face, name: str, where: str | None, priority: int | None, **given: Any) -> None:
+    """Change priority, limits and other policy of a map; attempts begun from now on have them."""
+    from provrun.project import changing
+
+    _answer(face, changing.set_policy(face.project(), name, where, taken(given), priority), "changed")
+
+
+def _answer(face: Face, changed: Changed, what: str) -> None:
+    noun = "task" if changed.changed == 1 else "tasks"
+    lines = [f"{changed.changed} {noun} {what} ({', '.join(changed.maps) or 'no map'})", *changed.notes]
+    face.out.answer(changed.document(), refs=changed.maps, text="\n".join([*lines, f"next: {changed.next}"]))
