@@ -26,7 +26,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "resume": ("provrun.cli.changes", "resume", "Start tasks of a paused map again."),
         "set": ("provrun.cli.changes", "set_policy", "Change priority, limits and other policy of a map."),
     },
-    "Publish": {},
+    "Publish": {
+        "export": ("provrun.cli.export", "export", "Write a page of W3C PROV about maps."),
+    },
     "Project": {
         "init": ("provrun.cli.house", "init", "Make a project here or in DIR."),
         "config": ("provrun.cli.house", "config", "Show or set the configuration and where each value comes from."),

@@ -22,6 +22,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS: dict[str, Setting] = {
+    "orcid": Setting("", "your ORCID iD (0000-0000-0000-0000), named in exports; empty for none"),
     "url": Setting("", "the registry: sqlite:///PATH or postgresql://...; empty for a SQLite file in .provrun"),
     "slots": Setting(0, "tasks that `run` runs at once on a rank; 0 for one per usable core"),
     "takeover": Setting("1h", "after how long the tasks of a job that cannot be asked may be taken over"),

@@ -1,0 +1,66 @@
+"""What a summary of a map is made from: every task with all its ended attempts, as lean tuples."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from provrun.core.states import Outcome, State
+
+
+class Tried(NamedTuple):
+    """One ended attempt; units as in `records.AttemptRecord`."""
+
+    number: int
+    context: int
+    outcome: Outcome
+    started: int | None
+    wall: int | None
+    detail: int | None
+    result_digest: bytes | None
+    trail: str | None
+
+
+class History(NamedTuple):
+    """One task, by its index, and its ended attempts, by number."""
+
+    task: int
+    params: str
+    state: State
+    accepted: int
+    upstream: int | None
+    attempts: list[Tried]
+
+    @property
+    def shown(self) -> Tried | None:
+        """The attempt that stands for the task: the accepted one, else the ended one of highest number."""
+        for attempt in self.attempts:
+            if attempt.number == self.accepted:
+                return attempt
+        return self.attempts[-1] if self.attempts else None
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What attempts shared, by digest in hex; ``inputs`` is the digest of the shared inputs, None without any."""
+
+    job: int
+    code: str
+    code_after: str | None
+    environment: str
+    host: str
+    inputs: str | None
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """The use of time and memory of one cohort's attempts: microseconds and KiB; None where nothing was measured.
+
+    Median and 95th percentile are by nearest rank.
+    """
+
+    wall_sum: int
+    wall_median: int | None
+    wall_p95: int | None
+    wall_max: int | None
+    cpu_sum: int
+    max_rss: int | None

@@ -1,0 +1,273 @@
+"""One pass over a map: cohorts partition its attempts, groups its tasks; everything a page says is counted here.
+
+Memory is O(cohorts + parameters), and a few bytes a task of a map that others read.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from provrun.core.canonical import encode
+from provrun.core.history import Circumstances, History, Tried
+from provrun.core.states import Outcome, State
+from provrun.export.parameters import Parameters
+
+UNATTEMPTED = 0xFFFF
+
+
+class CohortKey(NamedTuple):
+    """What the attempts of a cohort share; digests in hex."""
+
+    code: str
+    environment: str
+    inputs: str | None
+    level: int
+    outcome: Outcome
+
+    def canonical(self) -> str:
+        """Write the key as it stands in a group's commitment."""
+        return encode({
+            "code": self.code, "environment": self.environment, "inputs": self.inputs, "kind": "cohort",
+            "level": self.level, "origin": None, "outcome": self.outcome.word,
+        })
+
+
+class Named(NamedTuple):
+    """An attempt worth showing in full."""
+
+    task: int
+    number: int
+
+
+class Cohort:
+    """The ended attempts of one map under one key, counted."""
+
+    def __init__(self, key: CohortKey) -> None:
+        self.key = key
+        self.contexts: set[int] = set()
+        self.jobs: set[int] = set()
+        self.hosts: set[str] = set()
+        self.changed: Counter[str] = Counter()
+        self.attempts = 0
+        self.tasks = 0
+        self.accepted = 0
+        self.retried = 0
+        self.superseded = 0
+        self.repeated = 0
+        self.shown = 0
+        self.elsewhere = 0
+        self.noresult = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self.failures: Counter[tuple[str, int | None]] = Counter()
+        self.recovered: Counter[CohortKey] = Counter()
+        self.replaced: Counter[CohortKey] = Counter()
+        self.reads: Counter[ReadPart] = Counter()
+        self.expected: Counter[int] = Counter()
+        self.stale_reads: Counter[int] = Counter()
+        self.params: Parameters | None = None
+        self.earliest: Named | None = None
+        self.slowest: Named | None = None
+        self.longest = -1
+        self.members: list[Named] = []
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether its attempts succeeded."""
+        return self.key.outcome is Outcome.SUCCEEDED
+
+    def add(self, history: History, attempt: Tried) -> None:
+        """Count one attempt."""
+        self.attempts += 1
+        started = attempt.started
+        if started is not None:
+            if self.first is None or started < self.first:
+                self.first = started
+                self.earliest = Named(history.task, attempt.number)
+            wall = attempt.wall or 0
+            if self.last is None or started + wall > self.last:
+                self.last = started + wall
+            if wall > self.longest:
+                self.longest = wall
+                self.slowest = Named(history.task, attempt.number)
+        if not self.succeeded:
+            self.failures[self.key.outcome.word, attempt.detail] += 1
+            if len(self.members) < 4:
+                self.members.append(Named(history.task, attempt.number))
+
+
+class ReadPart(NamedTuple):
+    """A part of an upstream map that a cohort read: ``kind`` is ``accepted`` or ``superseded``."""
+
+    map: int
+    kind: str
+    cohort: CohortKey
+
+
+class Standing:
+    """Where each task of a map that others read stands: number and cohort of its accepted attempt."""
+
+    def __init__(self) -> None:
+        self.keys: list[CohortKey] = []
+        self._positions: dict[CohortKey, int] = {}
+        self._number = array("I")
+        self._position = array("H")
+        self._older: dict[tuple[int, int], int] = {}
+
+    def add(self, number: int, key: CohortKey | None) -> None:
+        """Add the next task; ``number`` 0 and no key where it has no accepted attempt."""
+        self._number.append(number)
+        self._position.append(UNATTEMPTED if key is None else self._intern(key))
+
+    def add_older(self, index: int, number: int, key: CohortKey) -> None:
+        """Add a successful attempt that no longer counts."""
+        self._older[index, number] = self._intern(key)
+
+    def accepted(self, index: int) -> CohortKey | None:
+        """Give the cohort of a task's accepted attempt."""
+        position = self._position[index]
+        return None if position == UNATTEMPTED else self.keys[position]
+
+    def read(self, index: int, number: int) -> tuple[str, CohortKey] | None:
+        """Give the part of the map in which an attempt lies that was read."""
+        key = self.accepted(index)
+        if key is not None and self._number[index] == number:
+            return "accepted", key
+        position = self._older.get((index, number))
+        return None if position is None else ("superseded", self.keys[position])
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    def _intern(self, key: CohortKey) -> int:
+        position = self._positions.get(key)
+        if position is None:
+            position = self._positions[key] = len(self.keys)
+            self.keys.append(key)
+        return position
+
+
+class Census:
+    """The counts of one map."""
+
+    def __init__(
+        self, circumstances: Mapping[int, Circumstances], level: Callable[[int], int], upstream: Mapping[int, Standing],
+        members: Callable[[int], Iterable[int]], *, read_by_others: bool,
+    ) -> None:
+        """``members`` gives the upstream indices of a group or chunk by its number."""
+        self._circumstances = circumstances
+        self._level = level
+        self._upstream = upstream
+        self._members = members
+        self._keys: dict[tuple[int, Outcome, int], Cohort] = {}
+        self.cohorts: dict[CohortKey, Cohort] = {}
+        self.states: Counter[State] = Counter()
+        self.standing = Standing() if read_by_others else None
+        self.params = Parameters()
+        self.unattempted = 0
+        self.unattempted_params = Parameters()
+        self.noresult = 0
+
+    def count(self, histories: Iterable[History]) -> None:
+        """Count every task of the map, in the order of their indices."""
+        for history in histories:
+            self._count(history)
+
+    def _count(self, history: History) -> None:
+        self.states[history.state] += 1
+        params: dict[str, object] = json.loads(history.params)
+        self.params.add(params)
+        shown = history.shown
+        if shown is None:
+            self.unattempted += 1
+            self.unattempted_params.add(params)
+            if self.standing is not None:
+                self.standing.add(0, None)
+            return
+        level = self._level(history.task)
+        home = self._cohort(shown, level)
+        accepted = shown.number == history.accepted
+        home.shown += 1
+        if accepted:
+            home.accepted += 1
+            home.noresult += shown.result_digest is None
+        if not home.succeeded:
+            home.params = home.params or Parameters()
+            home.params.add(params)
+        if self.standing is not None:
+            self.standing.add(shown.number if accepted else 0, home.key if accepted else None)
+        seen: set[CohortKey] = set()
+        for attempt in history.attempts:
+            cohort = home if attempt is shown else self._cohort(attempt, level)
+            cohort.add(history, attempt)
+            if attempt is not shown:
+                self._count_other(history, attempt, cohort, home, shown)
+            if cohort.key not in seen:
+                seen.add(cohort.key)
+                cohort.tasks += 1
+                if cohort is not home:
+                    cohort.elsewhere += 1
+                    if accepted and not cohort.succeeded:
+                        cohort.recovered[home.key] += 1
+            if attempt.trail is not None:
+                self._count_reads(cohort, attempt, history)
+
+    def _count_other(self, history: History, attempt: Tried, cohort: Cohort, home: Cohort, shown: Tried) -> None:
+        if attempt.number < history.attempts[-1].number:
+            cohort.retried += 1
+        if cohort.succeeded:
+            cohort.superseded += 1
+            if home.succeeded:
+                cohort.replaced[home.key] += 1
+                cohort.repeated += attempt.result_digest == shown.result_digest
+            if self.standing is not None:
+                self.standing.add_older(history.task, attempt.number, cohort.key)
+
+    def _cohort(self, attempt: Tried, level: int) -> Cohort:
+        """Find the cohort of an attempt, by its context first: contexts are few."""
+        found = self._keys.get((attempt.context, attempt.outcome, level))
+        if found is None:
+            around = self._circumstances[attempt.context]
+            key = CohortKey(around.code, around.environment, around.inputs, level, attempt.outcome)
+            found = self.cohorts.setdefault(key, Cohort(key))
+            found.contexts.add(attempt.context)
+            found.jobs.add(around.job)
+            found.hosts.add(around.host)
+            self._keys[attempt.context, attempt.outcome, level] = found
+        around = self._circumstances[attempt.context]
+        if around.code_after is not None:
+            found.changed[around.code_after] += 1
+        return found
+
+    def _count_reads(self, cohort: Cohort, attempt: Tried, history: History) -> None:
+        for map, first, second in json.loads(attempt.trail or "[]"):
+            standing = self._upstream.get(map)
+            if standing is None:
+                continue
+            if isinstance(second, str):
+                self._count_many(cohort, map, standing, int(first), history)
+                continue
+            cohort.expected[map] += 1
+            part = standing.read(first, second)
+            if part is not None:
+                cohort.reads[ReadPart(map, *part)] += 1
+                cohort.stale_reads[map] += part[0] == "superseded"
+
+    def _count_many(self, cohort: Cohort, map: int, standing: Standing, read: int, history: History) -> None:
+        """Count what a long reduce read: its members, as many as it said, by where they stand."""
+        chosen = range(len(standing)) if history.upstream is None else self._members(history.upstream)
+        found = Counter(key for key in map_accepted(standing, chosen) if key is not None)
+        cohort.expected[map] += read
+        for key, n in found.items():
+            cohort.reads[ReadPart(map, "accepted", key)] += n
+        # Fewer or more than it read: some of them were run again or added since.
+        cohort.stale_reads[map] += abs(read - sum(found.values()))
+
+
+def map_accepted(standing: Standing, indices: Iterable[int]) -> Iterable[CohortKey | None]:
+    """Give the cohorts in which the accepted attempts of some tasks lie."""
+    return (standing.accepted(index) for index in indices)

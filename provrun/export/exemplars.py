@@ -1,0 +1,132 @@
+"""A few attempts of each map in full, so that a reader sees what the counts are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provrun.core.history import Circumstances, Tried
+from provrun.core.records import Artifact
+from provrun.core.states import Outcome
+from provrun.export.census import CohortKey
+from provrun.export.maps import MapNodes
+
+if TYPE_CHECKING:
+    from prov.identifier import QualifiedName
+
+MOST_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One task in full: its parameters, all its ended attempts and what each read and made.
+
+    ``reads`` gives for each attempt number the attempts it read, as (map name, index, number).
+    """
+
+    task: int
+    params: str
+    accepted: int
+    attempts: Sequence[Tried]
+    results: dict[int, str | None]
+    artifacts: dict[int, Sequence[Artifact]]
+    reads: dict[int, Sequence[tuple[str, int, int]]]
+
+
+class ExemplarNodes:
+    """Adds exemplars of one map to its page; `places` are the circumstances of contexts."""
+
+    def __init__(
+        self, nodes: MapNodes, places: Callable[[int], Circumstances], level: Callable[[int], int],
+        on_page: Callable[[str], MapNodes | None],
+    ) -> None:
+        self._nodes = nodes
+        self._places = places
+        self._level = level
+        self._on_page = on_page
+
+    def add(self, exemplar: Exemplar) -> None:
+        """Add one task with all its ended attempts."""
+        nodes, page = self._nodes, self._nodes.page
+        shown = next((a for a in exemplar.attempts if a.number == exemplar.accepted), exemplar.attempts[-1])
+        for attempt in exemplar.attempts:
+            name = page.r(f"{nodes.name}.{exemplar.task}.{attempt.number}")
+            params = page.r(f"{name.localpart}.params")
+            around = self._places(attempt.context)
+            key = CohortKey(
+                around.code, around.environment, around.inputs, self._level(exemplar.task), attempt.outcome
+            )
+            part = nodes.summary.by_key[key]
+            page.activity(
+                name, ["Attempt"], started=attempt.started,
+                ended=None if attempt.started is None else attempt.started + (attempt.wall or 0),
+                dcterms_isPartOf=nodes.cohort(part), index=exemplar.task, number=attempt.number,
+                outcome=attempt.outcome.word, detail=attempt.detail, wall=attempt.wall,
+                accepted=attempt.number == exemplar.accepted,
+            )
+            page.entity(params, ["TaskParameters"], value=_short(exemplar.params))
+            page.used(name, params)
+            page.associated(name, nodes.things.provrun, nodes.things.code(around.code))
+            page.used(name, nodes.things.environment(around.environment))
+            sources = [params, *self._inputs(name, around, exemplar.artifacts.get(attempt.number, ()))]
+            sources += self._reads(name, exemplar.reads.get(attempt.number, ()))
+            # The whole holds every task; the group only those whose shown attempt lies in it.
+            group = nodes.summary.by_key[key].position if attempt is shown else None
+            page.member(nodes.params if group is None else nodes.params_of(part), params)
+            if attempt.outcome is Outcome.SUCCEEDED and attempt.result_digest is not None:
+                self._result(name, attempt, exemplar, sources, accepted=attempt.number == exemplar.accepted)
+
+    def _inputs(
+        self, name: QualifiedName, around: Circumstances, artifacts: Sequence[Artifact]
+    ) -> list[QualifiedName]:
+        things = self._nodes.things
+        found = [things.file(sha, size) for _, sha, size in things.known.files(around.inputs)]
+        found += [things.file(one.digest.hex(), one.size) for one in artifacts if one.role == "input"]
+        for file in dict.fromkeys(found):
+            self._nodes.page.used(name, file)
+        return list(dict.fromkeys(found))
+
+    def _reads(self, name: QualifiedName, reads: Sequence[tuple[str, int, int]]) -> list[QualifiedName]:
+        page = self._nodes.page
+        found = []
+        for map, index, number in reads:
+            if self._on_page(map) is None:
+                continue
+            result = page.r(f"{map}.{index}.{number}.result")
+            if self._nodes.things.first(result):
+                page.entity(result, ["Result"])
+            page.used(name, result)
+            found.append(result)
+        return found
+
+    def _result(
+        self, name: QualifiedName, attempt: Tried, exemplar: Exemplar, sources: Sequence[QualifiedName], *,
+        accepted: bool,
+    ) -> None:
+        nodes, page = self._nodes, self._nodes.page
+        result = page.r(f"{name.localpart}.result")
+        value = exemplar.results.get(attempt.number)
+        nodes.things.first(result)
+        page.entity(
+            result, ["Result"], digest=(attempt.result_digest or b"").hex(),
+            value=None if value is None else _short(value),
+        )
+        page.generated(result, name)
+        for source in sources:
+            page.derived(result, source)
+        part = nodes.summary.by_key[self._key(attempt, exemplar.task)]
+        page.member(nodes.results_of(part) if accepted else nodes.superseded_of(part), result)
+        for one in exemplar.artifacts.get(attempt.number, ()):
+            if one.role == "output":
+                output = page.r(f"{name.localpart}.output.{one.name}")
+                page.entity(output, ["OutputFile"], name=one.name, sha256=one.digest.hex(), size=one.size)
+                page.generated(output, name)
+
+    def _key(self, attempt: Tried, task: int) -> CohortKey:
+        around = self._places(attempt.context)
+        return CohortKey(around.code, around.environment, around.inputs, self._level(task), attempt.outcome)
+
+
+def _short(text: str) -> str | None:
+    return text if len(text.encode()) <= MOST_BYTES else None

@@ -1,0 +1,257 @@
+"""The nodes of one map on a page: submissions, the map, its cohorts, and the collections they read and made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from provrun.core.canonical import encode
+from provrun.export.page import Page
+from provrun.export.parameters import DISTINCT, Parameters
+from provrun.export.summary import Part, Summary
+from provrun.export.things import Things
+
+if TYPE_CHECKING:
+    from prov.identifier import QualifiedName
+
+MOST_LISTED = 16
+
+
+class MapNodes:
+    """Adds one map to a page."""
+
+    def __init__(self, page: Page, things: Things, summary: Summary) -> None:
+        self.page = page
+        self.things = things
+        self.summary = summary
+        self.name = summary.map.name
+        self.activity = page.p(f"map.{self.name}")
+        self.params = page.p(f"params.{self.name}")
+        self.results = page.p(f"results.{self.name}")
+
+    def cohort(self, part: Part) -> QualifiedName:
+        """Name a cohort."""
+        return self.page.p(f"cohort.{self.name}.{part.number}")
+
+    def params_of(self, part: Part) -> QualifiedName:
+        """Name the parameters of a cohort's group."""
+        return self.page.p(f"params.{self.name}.{part.position}")
+
+    def results_of(self, part: Part) -> QualifiedName:
+        """Name the accepted results of a cohort."""
+        return self.page.p(f"results.{self.name}.{part.position}")
+
+    def superseded_of(self, part: Part) -> QualifiedName:
+        """Name the results of a cohort that no longer count."""
+        return self.page.p(f"superseded.{self.name}.{part.number}")
+
+    def add(self) -> None:
+        """Add all nodes of the map but what it read from other maps."""
+        summary, page = self.summary, self.page
+        starts = [part.started for part in summary.parts if part.started is not None]
+        ends = [part.ended for part in summary.parts if part.ended is not None]
+        running = any(summary.census.states[state] for state in summary.census.states if state.word == "running")
+        page.activity(
+            self.activity, ["Map"], started=min(starts, default=None),
+            ended=None if running else max(ends, default=None), name=self.name,
+            tag=[f"{key}={value}" for key, value in sorted(summary.map.tags.items())],
+            **summary.counts(),
+        )
+        reduces = any(one.kind in {"all", "group", "chunk"} for one in summary.map.dependencies)
+        plan = self.things.recipe(summary.map.recipe_digest.hex(), summary.map.recipe, reduces=reduces)
+        page.associated(self.activity, self.things.provrun, plan)
+        groups = [self.params_of(part) for part in summary.parts if part.position is not None]
+        unattempted = page.p(f"params.{self.name}.{summary.unattempted_position}")
+        groups += [unattempted] if summary.unattempted_position is not None else []
+        self._parameters(
+            self.params, summary.census.params, summary.counts()["planned"], partitionedInto=groups
+        )
+        page.used(self.activity, self.params)
+        own = self._own_inputs()
+        for part in summary.parts:
+            self._cohort(part, own)
+        if summary.unattempted_position is not None:
+            self._parameters(
+                unattempted, summary.census.unattempted_params, summary.census.unattempted,
+                position=summary.unattempted_position, group="unattempted",
+            )
+        self._all_results()
+        self._revisions()
+        self._levels()
+        self._submissions()
+
+    def _own_inputs(self) -> QualifiedName | None:
+        count, size = self.summary.own_inputs
+        if not count:
+            return None
+        return self.page.entity(
+            self.page.p(f"inputs.{self.name}"), ["prov:Collection", "InputFiles"], memberCount=count, size=size
+        )
+
+    def _parameters(
+        self, collection: QualifiedName, parameters: Parameters | None, count: int, **about: object
+    ) -> None:
+        page = self.page
+        described = sorted(parameters.by_name.items()) if parameters else []
+        place = collection.localpart.removeprefix("params.")
+        names = [page.p(f"parameter.{place}.{number}") for number in range(len(described))]
+        page.entity(collection, ["prov:Collection", "Parameters"], memberCount=count, parameter=names, **about)
+        for name, (key, found) in zip(names, described, strict=True):
+            exact = found.distinct < DISTINCT
+            page.entity(
+                name, ["Parameter"], name=key,
+                kind=sorted(found.kinds), count=found.count, distinct=found.distinct if exact else None,
+                distinctAtLeast=None if exact else found.distinct,
+                minimum=None if found.minimum is None else encode(found.minimum),
+                maximum=None if found.maximum is None else encode(found.maximum),
+                nonFinite=found.non_finite or None,
+                values=None if (values := found.values()) is None else f"[{','.join(values)}]",
+            )
+
+    def _cohort(self, part: Part, own: QualifiedName | None) -> None:
+        page, things = self.page, self.things
+        name = self.cohort(part)
+        page.activity(
+            name, ["TailCohort" if part.tail else "Cohort"], started=part.started, ended=part.ended,
+            dcterms_isPartOf=self.activity, **self._figures(part),
+        )
+        sources = [self.params]
+        if part.position is not None:
+            group = self.params_of(part)
+            own_statistics = part.first.params if not part.tail else None
+            self._parameters(group, own_statistics, part.total("shown"), position=part.position)
+            page.used(name, group)
+            sources = [group]
+        if elsewhere := part.total("elsewhere"):
+            page.used(name, self.params, membersRead=elsewhere)
+        if part.tail:
+            code = things.code_set(page.p(f"codes.{self.name}.{part.number}"), {c.key.code for c in part.cohorts})
+            environment = things.environment_set(
+                page.p(f"environments.{self.name}.{part.number}"), {c.key.environment for c in part.cohorts}
+            )
+        else:
+            code = things.code(part.first.key.code)
+            environment = things.environment(part.first.key.environment)
+        page.associated(name, things.provrun, code)
+        page.used(name, environment)
+        files = [
+            things.file(sha, size)
+            for inputs in sorted({c.key.inputs for c in part.cohorts if c.key.inputs})
+            for _, sha, size in things.known.files(inputs)
+        ]
+        inputs = [*dict.fromkeys(files), *([own] if own is not None else [])]
+        for one in inputs:
+            page.used(name, one)
+        if part.succeeded:
+            self._made(part, name, sources, inputs)
+
+    def _made(
+        self, part: Part, cohort: QualifiedName, sources: list[QualifiedName], inputs: list[QualifiedName]
+    ) -> None:
+        page = self.page
+        if accepted := part.total("accepted"):
+            results = page.entity(
+                self.results_of(part), ["prov:Collection", "Results"], memberCount=accepted, position=part.position
+            )
+            page.generated(results, cohort)
+            for source in sources:
+                page.derived(results, source, "ElementwiseDerivation")
+            for one in inputs:
+                page.derived(results, one)
+        if superseded := part.total("superseded"):
+            old = page.entity(
+                self.superseded_of(part), ["prov:Collection", "SupersededResults"], memberCount=superseded,
+                sameDigest=part.total("repeated"),
+            )
+            page.generated(old, cohort)
+            page.derived(old, self.params, "ElementwiseDerivation")
+
+    def _figures(self, part: Part) -> dict[str, object]:
+        """Collect what a cohort says of its attempts in numbers."""
+        failures = Counter[tuple[str, int | None]]()
+        recovered = Counter[str]()
+        changed = Counter[str]()
+        hosts: set[str] = set()
+        jobs: set[int] = set()
+        for cohort in part.cohorts:
+            failures += cohort.failures
+            changed += cohort.changed
+            hosts |= cohort.hosts
+            jobs |= cohort.jobs
+            for key, tasks in cohort.recovered.items():
+                recovered[self.cohort(self.summary.by_key[key]).localpart] += tasks
+        key = part.first.key
+        pooled = None
+        if part.tail:
+            pooled = encode({"cohorts": len(part.cohorts), "pooled": ["code", "environment", "inputs", "level"]})
+        return {
+            "outcome": key.outcome.word if part.succeeded or not part.tail else "unsuccessful",
+            "level": None if part.tail else key.level,
+            "attempts": part.total("attempts"), "tasks": part.total("tasks"), "accepted": part.total("accepted"),
+            "retried": part.total("retried"), "jobs": len(jobs), "wallSum": part.use.wall_sum,
+            "wallMedian": part.use.wall_median, "wallP95": part.use.wall_p95, "wallMax": part.use.wall_max,
+            "cpuSum": part.use.cpu_sum, "maxRss": None if part.use.max_rss is None else part.use.max_rss * 1024,
+            "host": self.things.hosts(hosts),
+            "failure": _listed({
+                encode({"class": word, "count": n, "detail": detail}): n for (word, detail), n in failures.items()
+            }),
+            "recovery": _listed({encode({"into": into, "tasks": n}): n for into, n in recovered.items()}),
+            "codeChangedTo": _listed({encode({"attempts": n, "code": code}): n for code, n in changed.items()}),
+            "pooled": pooled,
+        }
+
+    def _all_results(self) -> None:
+        if not self.summary.results:
+            return
+        parts = [self.results_of(part) for part in self.summary.parts if part.total("accepted")]
+        self.page.entity(
+            self.results, ["prov:Collection", "Results"], memberCount=self.summary.results, partitionedInto=parts
+        )
+        self.page.generated(self.results, self.activity)
+        for part in parts:
+            self.page.derived(self.results, part)
+
+    def _revisions(self) -> None:
+        """Say of each rerun whose results it replaced."""
+        pairs = {
+            (self.results_of(self.summary.by_key[key]), self.superseded_of(part))
+            for part in self.summary.parts
+            for cohort in part.cohorts
+            for key in cohort.replaced
+        }
+        for newer, older in sorted(pairs, key=str):
+            self.page.revision(newer, older)
+
+    def _levels(self) -> None:
+        """Say which cohorts waited for others of the same map."""
+        ordinary = [part for part in self.summary.parts if not part.tail]
+        for part in ordinary:
+            for earlier in ordinary:
+                if earlier.first.key.level == part.first.key.level - 1:
+                    self.page.informed(self.cohort(part), self.cohort(earlier))
+
+    def _submissions(self) -> None:
+        listed = self.summary.submissions
+        shown, rest = listed[:MOST_LISTED], listed[MOST_LISTED:]
+        for number, one in enumerate(shown):
+            name = self.page.p(f"submission.{self.name}.{number}")
+            self.page.activity(
+                name, ["Submission"], started=one.at, ended=one.at, tasksAdded=one.added, dcterms_isPartOf=self.activity
+            )
+            self.page.associated(name, self.things.person)
+        if rest:
+            name = self.page.p(f"submission.{self.name}.{len(shown)}")
+            self.page.activity(
+                name, ["Submission"], started=rest[0].at, ended=rest[-1].at, submissions=len(rest),
+                tasksAdded=sum(one.added for one in rest), dcterms_isPartOf=self.activity,
+            )
+            self.page.associated(name, self.things.person)
+
+
+def _listed(counted: dict[str, int]) -> list[str]:
+    """Give the most frequent texts first, and of those beyond 16 only how many there are."""
+    ordered = sorted(counted, key=lambda text: (-counted[text], text))
+    rest = ordered[MOST_LISTED:]
+    if not rest:
+        return ordered
+    return [*ordered[:MOST_LISTED], encode({"rest": len(rest), "count": sum(counted[text] for text in rest)})]

@@ -1,0 +1,99 @@
+"""What a page says of the values of parameters: exact where that is small, honest where it is not."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from provrun.core.canonical import encode
+
+DISTINCT = 100_000
+SHOWN_VALUES = 8
+SHOWN_CHARACTERS = 256
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null", list: "list"}
+
+
+class Parameter:
+    """Statistics of one parameter."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kinds: set[str] = set()
+        self.minimum: int | float | None = None
+        self.maximum: int | float | None = None
+        self.non_finite = 0
+        self.full = False
+        self._seen: dict[type, set[object]] = {}
+        self._distinct = 0
+
+    def add(self, value: object) -> None:
+        """Count one value, as it stands in canonical JSON read by a JSON reader."""
+        self.count += 1
+        kind = type(value)
+        seen = self._seen.get(kind)
+        if seen is None:
+            seen = self._seen[kind] = set()
+        item = encode(value) if kind is list or kind is dict else value
+        if item in seen:
+            self.non_finite += kind is dict and _is_non_finite(value)
+            return
+        self.kinds.add(_KINDS.get(kind) or ("number" if _is_non_finite(value) else "mapping"))
+        if not self.full:
+            seen.add(item)
+            self._distinct += 1
+            self.full = self._distinct >= DISTINCT
+        if kind is int or kind is float:
+            number = cast("int | float", value)
+            if self.minimum is None or number < self.minimum:
+                self.minimum = number
+            if self.maximum is None or number > self.maximum:
+                self.maximum = number
+        elif kind is dict:
+            self.non_finite += _is_non_finite(value)
+
+    @property
+    def distinct(self) -> int:
+        """Count distinct values; at least so many when `full`."""
+        return self._distinct
+
+    def values(self) -> list[str] | None:
+        """Give the canonical texts of all distinct values, sorted, if they are few and short."""
+        if self._distinct > SHOWN_VALUES:
+            return None
+        texts = [
+            cast("str", item) if kind is list or kind is dict else encode(item)
+            for kind, seen in self._seen.items()
+            for item in seen
+        ]
+        texts.sort(key=_by_value)
+        return texts if sum(map(len, texts)) <= SHOWN_CHARACTERS else None
+
+
+class Parameters:
+    """Statistics of all parameters of some tasks, by name."""
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.by_name: dict[str, Parameter] = {}
+
+    def add(self, params: dict[str, object]) -> None:
+        """Count the parameters of one task."""
+        self.members += 1
+        for name, value in params.items():
+            found = self.by_name.get(name)
+            if found is None:
+                found = self.by_name[name] = Parameter()
+            found.add(value)
+
+
+def _is_non_finite(value: object) -> bool:
+    return isinstance(value, dict) and "$float" in value
+
+
+def _by_value(text: str) -> tuple[int, float, str]:
+    """Order numbers by value and before all else, other values by their text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 1, 0.0, text
+    return (0, number, text) if math.isfinite(number) else (1, 0.0, text)

@@ -1,0 +1,147 @@
+"""What a page says of one map: its cohorts in order, rare ones pooled, and the groups its tasks fall into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from provrun.core.answers import SubmissionRecord
+from provrun.core.canonical import digest
+from provrun.core.history import Use
+from provrun.core.records import MapRecord
+from provrun.core.states import State
+from provrun.export.census import Census, Cohort, CohortKey, Named
+from provrun.export.parameters import Parameters
+
+MOST_COHORTS = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """A published cohort: one cohort, or a tail of many; ``position`` is that of its group, None without one."""
+
+    number: int
+    cohorts: tuple[Cohort, ...]
+    tail: bool
+    use: Use
+    position: int | None
+
+    @property
+    def first(self) -> Cohort:
+        """The cohort itself; of a tail, one of its members."""
+        return self.cohorts[0]
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether its attempts succeeded."""
+        return self.first.succeeded
+
+    def total(self, name: str) -> int:
+        """Add up a count over its cohorts."""
+        return sum(int(getattr(cohort, name)) for cohort in self.cohorts)
+
+    @property
+    def started(self) -> int | None:
+        """The earliest start, in microseconds."""
+        return min((c.first for c in self.cohorts if c.first is not None), default=None)
+
+    @property
+    def ended(self) -> int | None:
+        """The latest end, in microseconds."""
+        return max((c.last for c in self.cohorts if c.last is not None), default=None)
+
+
+@dataclass
+class Summary:
+    """Everything a page says of one map."""
+
+    map: MapRecord
+    census: Census
+    parts: list[Part]
+    submissions: list[SubmissionRecord]
+    exemplars: list[Named] = field(default_factory=list)
+    own_inputs: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self.by_key: dict[CohortKey, Part] = {c.key: part for part in self.parts for c in part.cohorts}
+
+    @property
+    def unattempted_position(self) -> int | None:
+        """The position of the group of tasks without an ended attempt, which is the last."""
+        if not self.census.unattempted:
+            return None
+        return sum(part.position is not None for part in self.parts)
+
+    @property
+    def attempts(self) -> int:
+        """Count the ended attempts."""
+        return sum(part.total("attempts") for part in self.parts)
+
+    @property
+    def results(self) -> int:
+        """Count the tasks with an accepted result."""
+        return sum(part.total("accepted") for part in self.parts)
+
+    def counts(self) -> dict[str, int]:
+        """Give the counts of tasks as they stand on the page."""
+        states = self.census.states
+        return {
+            "planned": sum(states.values()),
+            "succeeded": states[State.SUCCEEDED],
+            "reused": 0,
+            "failed": states[State.FAILED],
+            "cancelled": states[State.CANCELLED],
+            "notRun": states[State.WAITING] + states[State.PENDING] + states[State.RUNNING],
+            "attempts": self.attempts,
+            "deleted": 0,
+            "noResult": sum(part.total("noresult") for part in self.parts),
+        }
+
+    def root(self) -> str:
+        """Digest the state of the map as far as the page tells it: equal pages, equal names."""
+        return digest("map-state", {
+            "cohorts": [
+                {"keys": [c.key.canonical() for c in part.cohorts], "attempts": part.total("attempts"),
+                 "shown": part.total("shown"), "wall": part.use.wall_sum, "ended": part.ended}
+                for part in self.parts
+            ],
+            "counts": self.counts(),
+            "recipe": self.map.recipe_digest.hex(),
+        }).hex()
+
+
+def order(cohorts: Sequence[Cohort]) -> list[Cohort]:
+    """Order cohorts by their first start, then by the canonical text of their key."""
+    return sorted(cohorts, key=lambda c: (c.first is None, c.first or 0, c.key.canonical()))
+
+
+def pool(cohorts: Sequence[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:
+    """Give published cohorts, in order: all as they are up to 64, beyond that the 62 largest and at most two tails."""
+    ordered = order(cohorts)
+    if len(ordered) <= MOST_COHORTS:
+        return [((cohort,), False) for cohort in ordered]
+    largest = sorted(ordered, key=lambda c: (-c.attempts, c.key.canonical()))[: MOST_COHORTS - 2]
+    kept = {id(cohort) for cohort in largest}
+    rest = [cohort for cohort in ordered if id(cohort) not in kept]
+    tails = [tuple(c for c in rest if c.succeeded), tuple(c for c in rest if not c.succeeded)]
+    return [((cohort,), False) for cohort in ordered if id(cohort) in kept] + [(tail, True) for tail in tails if tail]
+
+
+def choose_exemplars(parts: Sequence[Part], most: int = 8) -> list[Named]:
+    """Choose attempts to show in full: first and slowest of each cohort, unsuccessful ones where they are few."""
+    chosen: dict[int, Named] = {}
+    wanted: list[Named | None] = []
+    for part in parts:
+        if not part.succeeded and part.total("attempts") <= 3:
+            wanted += [named for cohort in part.cohorts for named in cohort.members]
+    for part in parts:
+        wanted += [part.first.earliest, part.first.slowest]
+    for named in wanted:
+        if named is not None and len(chosen) < most:
+            chosen.setdefault(named.task, named)
+    return list(chosen.values())
+
+
+def merged(parameters: Sequence[Parameters | None]) -> Parameters | None:
+    """Give the statistics of a part that has them: of a tail only where it is a single cohort."""
+    return parameters[0] if len(parameters) == 1 else None

@@ -1,0 +1,148 @@
+"""The nodes a page shares between maps: who, which recipe, code, environment and input files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
+
+from provrun.core.canonical import decode, digest, encode
+from provrun.core.code import Code
+from provrun.core.environment import Environment, Host
+from provrun.core.records import Recipe
+from provrun.export.page import Page, ended_at
+
+if TYPE_CHECKING:
+    from prov.identifier import QualifiedName
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A version of code and when it was first captured, in microseconds."""
+
+    code: Code
+    at: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """The interned records a page may name, by digest in hex."""
+
+    codes: Mapping[str, Captured]
+    environments: Mapping[str, Environment]
+    hosts: Mapping[str, Host]
+    inputs: Mapping[str, str]
+    version: str
+    orcid: str | None = None
+
+    def files(self, inputs: str | None) -> list[tuple[str, str, int]]:
+        """Give (path, SHA-256, size) of the shared inputs with this digest."""
+        if inputs is None:
+            return []
+        listed = cast("list[tuple[str, str, int]]", decode(self.inputs[inputs]))
+        return [(path, sha, size) for path, sha, size in listed]
+
+
+class Things:
+    """Adds shared nodes to a page, each when it is first named."""
+
+    def __init__(self, page: Page, known: Known) -> None:
+        self.page = page
+        self.known = known
+        self.person = page.agent(
+            page.r("person"), ["prov:Person"], orcid=f"https://orcid.org/{known.orcid}" if known.orcid else None
+        )
+        self.provrun = page.agent(page.r("provrun"), ["prov:SoftwareAgent"])
+        page.delegated(self.provrun, self.person)
+        self._there: set[str] = set()
+        self._codes: set[str] = set()
+
+    def first(self, name: QualifiedName) -> bool:
+        """Tell whether a node is named for the first time, so that it must be added."""
+        if name.localpart in self._there:
+            return False
+        self._there.add(name.localpart)
+        return True
+
+    def recipe(self, key: str, recipe: Recipe, *, reduces: bool) -> QualifiedName:
+        """Name what a map applies."""
+        name = self.page.digested("recipe", key)
+        if self.first(name):
+            self.page.entity(
+                name, ["prov:Plan", "Recipe"], digest=key, kind=recipe.kind,
+                template=encode(list(recipe.words)) if recipe.words else None, entryPoint=recipe.function,
+                bound=encode(recipe.bound) if recipe.bound else None,
+                input=list(recipe.inputs), output=[f"{key}={path}" for key, path in sorted(recipe.outputs.items())],
+                applies="reduce" if reduces else "map",
+            )
+        return name
+
+    def code(self, key: str) -> QualifiedName:
+        """Name a version of code."""
+        name = self.page.digested("code", key)
+        if self.first(name):
+            self._codes.add(key)
+            captured = self.known.codes[key]
+            code = captured.code
+            self.page.entity(
+                name, ["prov:Plan", "CodeVersion"], digest=key, kind=code.kind,
+                tree=f"swh:1:dir:{code.tree}" if code.tree else None,
+                commit=f"swh:1:rev:{code.commit}" if code.commit else None, repository=code.remote,
+                dirty=code.dirty if code.kind == "git" else None, patchDigest=code.patch_digest,
+                unpatched=list(code.unpatched), filesDigest=code.files_digest,
+                captured=ended_at(captured.at),
+            )
+        return name
+
+    def environment(self, key: str) -> QualifiedName:
+        """Name an environment."""
+        name = self.page.digested("environment", key)
+        if self.first(name):
+            environment = self.known.environments[key]
+            self.page.entity(
+                name, ["Environment"], digest=key, implementation=environment.implementation,
+                python=environment.python, container=environment.container, packages=len(environment.packages),
+            )
+        return name
+
+    def file(self, sha256: str, size: int) -> QualifiedName:
+        """Name an input file by its content."""
+        name = self.page.digested("file", sha256)
+        if self.first(name):
+            self.page.entity(name, ["InputFile"], sha256=sha256, size=size)
+        return name
+
+    def code_set(self, name: QualifiedName, digests: Collection[str]) -> QualifiedName:
+        """Name the pooled code versions of a tail."""
+        return self._pooled(name, ["prov:Plan", "CodeSet"], digests)
+
+    def environment_set(self, name: QualifiedName, digests: Collection[str]) -> QualifiedName:
+        """Name the pooled environments of a tail."""
+        return self._pooled(name, ["EnvironmentSet"], digests)
+
+    def _pooled(self, name: QualifiedName, types: list[str], digests: Collection[str]) -> QualifiedName:
+        listed = sorted(digests)
+        return self.page.entity(name, types, memberCount=len(listed), digest=digest("set", list(listed)).hex())
+
+    def hosts(self, digests: Collection[str], most: int = 8) -> list[str]:
+        """Describe the distinct machines: platform, CPU, MPI library; the rest as a count."""
+        described = sorted({
+            encode({"cpu": host.cpu, "mpi": host.mpi, "platform": host.platform})
+            for host in (self.known.hosts[key] for key in digests)
+        })
+        rest = len(described) - most
+        return described if rest <= 0 else [*described[:most], f"and {rest} more"]
+
+    def revisions(self) -> None:
+        """Link every version of code to the one of the same repository that was captured before it."""
+        by_repository: dict[object, list[tuple[int, str]]] = {}
+        for key in self._codes:
+            captured = self.known.codes[key]
+            if captured.code.kind == "git":
+                where = captured.code.remote or captured.code.root
+                by_repository.setdefault(where, []).append((captured.at, key))
+        for versions in by_repository.values():
+            versions.sort()
+            for (_, earlier), (_, later) in pairwise(versions):
+                self.page.revision(self.code(later), self.code(earlier))

@@ -1,0 +1,204 @@
+"""Publishing: what maps made, as a page of W3C PROV."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from provrun import __version__
+from provrun.core.history import Tried
+from provrun.core.levels import levels
+from provrun.errors import NotFound, StorageFailed
+from provrun.export.census import Census, Standing
+from provrun.export.document import Built, Figure, Told, build
+from provrun.export.exemplars import Exemplar
+from provrun.export.formats import FORMATS
+from provrun.export.laws import require
+from provrun.export.summary import Part, Summary, choose_exemplars, pool
+from provrun.export.things import Captured, Known
+from provrun.record.files import digest_file
+from provrun.store.reads import Reads
+from provrun.store.summaries import Summaries
+
+if TYPE_CHECKING:
+    from provrun.core.records import MapRecord
+    from provrun.export.census import Cohort
+    from provrun.project.project import Project
+
+
+class Published(NamedTuple):
+    """What an export wrote: the maps on the page, its snapshot and the path (None for standard output)."""
+
+    maps: list[str]
+    snapshot: str
+    path: Path | None
+
+
+def export(
+    project: Project, names: Sequence[str] = (), *, format: str = "turtle", path: Path | None = None,
+    figures: Sequence[Path] = (), revises: Path | None = None, write: Callable[[str], object] | None = None,
+) -> Published:
+    """Write a page about maps and all they build on (all maps if none is named) to a file, or through ``write``.
+
+    Nothing is written when a law of provenance is broken or a file cannot be read.
+    """
+    built, maps = page(project, names, figures=figures, revises=revises)
+    chunks = FORMATS[format](built)
+    if path is not None:
+        _write_whole(path, chunks)
+    elif write is not None:
+        for chunk in list(chunks):
+            write(chunk)
+    return Published(maps, built.snapshot, path)
+
+
+def page(
+    project: Project, names: Sequence[str] = (), *, figures: Sequence[Path] = (), revises: Path | None = None
+) -> tuple[Built, list[str]]:
+    """Build and check the page about maps and all they build on."""
+    registry = project.registry
+    chosen = registry.select_maps([project.map(name).name for name in names])
+    if not chosen:
+        raise NotFound("there is no map to export", next="provrun submit makes one")
+    summaries = Summaries(registry.database)
+    reads = Reads(registry.database)
+    circumstances = summaries.circumstances()
+    read_by_others = {d.upstream for record in chosen for d in record.dependencies if d.kind != "after"}
+    standings: dict[int, Standing] = {}
+    ids = {record.name: record.id for record in chosen}
+    by_id = {id: name for name, id in ids.items()}
+    told: list[Told] = []
+    for record in chosen:
+        level = levels(record.name, record.dependencies, record.total)
+        census = Census(
+            circumstances, level, standings, _members(reads, record), read_by_others=record.name in read_by_others
+        )
+        census.count(summaries.histories(record.id))
+        if census.standing is not None:
+            standings[record.id] = census.standing
+        parts = _parts(summaries, record, list(census.cohorts.values()))
+        summary = Summary(
+            record, census, parts, reads.submissions(record.id), choose_exemplars(parts),
+            summaries.own_inputs(record.id),
+        )
+        told.append(Told(summary, [_exemplar(reads, record, one.task, by_id) for one in summary.exemplars], level))
+    built = build(
+        registry.uuid, told, _known(reads, summaries, project.config.text("orcid") or None), circumstances,
+        figures=[_figure(one) for one in figures], leaves=_leaves(chosen),
+        revises=None if revises is None else _page_name(revises),
+    )
+    require([one.summary for one in told], built)
+    return built, [record.name for record in chosen]
+
+
+def _parts(summaries: Summaries, record: MapRecord, cohorts: Sequence[Cohort]) -> list[Part]:
+    """Order and pool cohorts, give those that stand for tasks a position, and measure what they used."""
+    parts: list[Part] = []
+    position = 0
+    for number, (members, tail) in enumerate(pool(cohorts)):
+        contexts = sorted({context for cohort in members for context in cohort.contexts})
+        use = summaries.use(record.id, contexts, sorted({cohort.key.outcome for cohort in members}))
+        shown = any(cohort.shown for cohort in members)
+        parts.append(Part(number, members, tail, use, position if shown else None))
+        position += shown
+    return parts
+
+
+def _members(reads: Reads, record: MapRecord) -> Callable[[int], Iterable[int]]:
+    """Give the upstream indices of a group or chunk of a map by its number."""
+
+    def members(number: int) -> Iterable[int]:
+        part = reads.part(record.id, number)
+        runs = part.members if part is not None else ()
+        return (first + step * k for first, step, count in runs for k in range(count))
+
+    return members
+
+
+def _exemplar(reads: Reads, record: MapRecord, index: int, names: Mapping[int, str]) -> Exemplar:
+    shown = reads.shown(record.id, index)
+    assert shown is not None, f"{record.name}/{index} is gone"
+    attempts = reads.attempts(record.id, index)
+    return Exemplar(
+        task=index, params=shown.task.params, accepted=shown.task.accepted,
+        attempts=[
+            Tried(a.number, a.context, a.outcome, a.started, a.wall, a.detail, a.result_digest, a.trail)
+            for a in attempts
+        ],
+        results={a.number: a.result for a in attempts},
+        artifacts={a.number: reads.artifacts(record.id, index, a.number) for a in attempts},
+        reads={a.number: _reads(a.trail, names) for a in attempts},
+    )
+
+
+def _reads(trail: str | None, names: Mapping[int, str]) -> list[tuple[str, int, int]]:
+    """Give the attempts that one read, where the record lists them one by one."""
+    listed = json.loads(trail or "[]")
+    return [(names[map], first, second) for map, first, second in listed if isinstance(second, int) and map in names]
+
+
+def _known(reads: Reads, summaries: Summaries, orcid: str | None) -> Known:
+    codes = {one.digest: Captured(reads.code(one.digest).code, one.captured or 0) for one in reads.codes()}
+    hosts = {around.host for around in summaries.circumstances().values()}
+    return Known(
+        codes=codes, environments={one.digest: reads.environment(one.digest) for one in reads.environments()},
+        hosts={digest: reads.host(digest) for digest in hosts}, inputs=summaries.shared_inputs(),
+        version=__version__, orcid=orcid,
+    )
+
+
+def _leaves(chosen: Sequence[MapRecord]) -> list[str]:
+    """Name the maps on which no other of the page builds: figures are made from their results."""
+    built_on = {dependency.upstream for record in chosen for dependency in record.dependencies}
+    return [record.name for record in chosen if record.name not in built_on]
+
+
+def _figure(path: Path) -> Figure:
+    if not path.is_file():
+        raise NotFound(f"no figure {path}", value=str(path), next="give the path of a file")
+    sha256, size = digest_file(path)
+    return Figure(path.name, sha256, size)
+
+
+def _page_name(path: Path) -> str:
+    """Find the name by which a published page speaks of itself."""
+    from rdflib import RDF, Graph, URIRef
+
+    guessed = {".ttl": "turtle", ".nt": "nt", ".jsonld": "json-ld", ".trig": "trig"}
+    if path.suffix not in guessed:
+        raise NotFound(f"{path} is no RDF page", value=str(path), next="give a .ttl, .nt, .jsonld or .trig export")
+    graph = Graph().parse(path, format=guessed[path.suffix])
+    bundles = sorted(str(one) for one in graph.subjects(RDF.type, URIRef("http://www.w3.org/ns/prov#Bundle")))
+    mine = [one for one in bundles if one.endswith("#page")]
+    if not mine:
+        raise NotFound(f"{path} is no page of provrun", value=str(path))
+    return mine[-1]
+
+
+def _write_whole(path: Path, chunks: Iterable[str]) -> None:
+    """Write a file as a whole or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", newline="\n", delete=False
+        ) as file:
+            try:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StorageFailed(f"cannot write {path}: {error.strerror}", value=str(path)) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,92 @@
+"""Statements behind an export: streams of whole histories, and figures the database can add up or sort itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from provrun.core.history import Circumstances, History, Tried, Use
+from provrun.core.states import Outcome, State
+from provrun.store import lookups
+from provrun.store.database import Database
+
+PAGE = 20_000
+
+_HISTORY = """
+select t.idx, t.params, t.state, t.accepted, t.upstream, a.number, a.context_id, a.outcome, a.started, a.wall,
+  a.detail, a.result_digest, a.trail
+from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx
+where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
+"""
+_CIRCUMSTANCES = """
+select x.id, x.job_id, c.digest, after.digest, e.digest, h.digest, i.digest
+from context x join code c on c.id = x.code_id left join code after on after.id = x.code_after_id
+  join environment e on e.id = x.environment_id join host h on h.id = x.host_id
+  left join inputs i on i.id = x.inputs_id
+"""
+
+
+class Summaries:
+    """Reads what a published page is made from."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def histories(self, map: int) -> Iterator[History]:
+        """Stream the tasks of a map by index, each with its ended attempts by number."""
+        size = lookups.size(self.db, map)
+        for start in range(0, size, PAGE):
+            page = self.db.fetch(_HISTORY, (map, start, min(start + PAGE, size)))
+            for index, found in groupby(page, key=itemgetter(0)):
+                rows = list(found)
+                _, params, state, accepted, upstream = rows[0][:5]
+                attempts = [Tried(r[5], r[6], Outcome(r[7]), *r[8:]) for r in rows if r[5] is not None]
+                yield History(index, params, State(state), accepted, upstream, attempts)
+
+    def circumstances(self) -> dict[int, Circumstances]:
+        """Give what attempts shared, by the id of their context."""
+        return {
+            id: Circumstances(
+                job=job, code=bytes(code).hex(), code_after=bytes(after).hex() if after is not None else None,
+                environment=bytes(environment).hex(), host=bytes(host).hex(),
+                inputs=bytes(inputs).hex() if inputs is not None else None,
+            )
+            for id, job, code, after, environment, host, inputs in self.db.fetch(_CIRCUMSTANCES)
+        }
+
+    def shared_inputs(self) -> dict[str, str]:
+        """Give the canonical text [[path, SHA-256, size], ...] of shared inputs by their digest in hex."""
+        return {bytes(digest).hex(): body for digest, body in self.db.fetch("select digest, body from inputs")}
+
+    def use(self, map: int, contexts: Sequence[int], outcomes: Sequence[Outcome]) -> Use:
+        """Add up and rank the use of the ended attempts of a map under some contexts with some outcomes."""
+        marks = ",".join("?" * len(contexts))
+        ended = ",".join(str(int(outcome)) for outcome in outcomes)
+        where = f"from attempt where map_id = ? and outcome in ({ended}) and context_id in ({marks})"
+        values = (map, *contexts)
+        timed, wall, longest, cpu, rss = self.db.fetch(
+            f"select count(wall), coalesce(sum(wall), 0), max(wall), coalesce(sum(cpu), 0), max(max_rss) {where}",
+            values,
+        )[0]
+
+        def ranked(percent: int) -> int | None:
+            if not timed:
+                return None
+            skipped = -(-timed * percent // 100) - 1
+            timed_only = f"{where} and wall is not null order by wall limit 1 offset {skipped}"
+            return int(self.db.fetch(f"select wall {timed_only}", values)[0][0])
+
+        return Use(
+            wall_sum=int(wall), wall_median=ranked(50), wall_p95=ranked(95), wall_max=longest, cpu_sum=int(cpu),
+            max_rss=rss,
+        )
+
+    def own_inputs(self, map: int) -> tuple[int, int]:
+        """Count the distinct contents of inputs that vary by task, and their bytes."""
+        row = self.db.fetch(
+            "select count(*), coalesce(sum(size), 0) from (select distinct digest, size from artifact"
+            " where map_id = ? and role = 'input') d",
+            (map,),
+        )[0]
+        return int(row[0]), int(row[1])
