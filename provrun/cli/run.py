@@ -1,0 +1,84 @@
+"""`run` and `recover`: run tasks here and now, and take back what a dead run has left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from provrun.cli.live import Live
+from provrun.cli.options import Face, command
+
+if TYPE_CHECKING:
+    from provrun.project.running import MaxFails
+
+LAUNCHERS = ("sbatch", "qsub", "bsub", "flux")
+ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
+
+
+@command("provrun run scan -j 8", "provrun run --max-fails 5%")
+@click.argument("maps", metavar="[MAP]...", nargs=-1)
+@click.option("-j", "--slots", type=click.IntRange(1), metavar="N", help="Tasks at once (default: usable cores).")
+@click.option("--max-fails", metavar="N|P%", help="Stop when so many tasks have failed.")
+@click.option("--nice", type=click.IntRange(0, 19), default=0, metavar="N", help="Give way to other processes.")
+def run(face: Face, maps: tuple[str, ...], slots: int | None, max_fails: str | None, nice: int) -> int:
+    """Run tasks of these maps and of all they build on (default: of all maps) until nothing is left that could run.
+
+    Ctrl-C lets running tasks end; a second one returns them to pending, a third leaves at once.
+    """
+    from provrun.project import running
+
+    project = face.project()
+    if shutil.which("sbatch") and not any(name in os.environ for name in ALLOCATIONS):
+        face.out.say("this looks like a login node: long work belongs into a batch job")
+    with Live(face.out, sys.stderr) as live:
+        summary = running.run(
+            project, maps, slots=slots, max_fails=_max_fails(max_fails), nice=nice, show=live
+        )
+    words = [f"{summary.succeeded} succeeded"]
+    words += [f"{n} {word}" for n, word in ((summary.failed, "failed"), (summary.lost, "lost")) if n]
+    words += [f"{summary.noresult} without a result"] if summary.noresult else []
+    text = ", ".join(words) + f" in {summary.seconds:.1f} s ({summary.tasks_per_second:.0f} tasks/s)"
+    if summary.job is None:
+        text = "nothing to run"
+    if summary.reason:
+        text += f"; ended early: {summary.reason}"
+    face.out.answer(summary.document(), refs=maps, text=text)
+    return summary.exit
+
+
+@command("provrun recover", "provrun recover scan")
+@click.argument("name", metavar="[MAP]", required=False)
+def recover(face: Face, name: str | None) -> None:
+    """Let tasks run again that jobs have left running which are over; every run does so by itself."""
+    from provrun.project import recovering
+
+    project = face.project()
+    if name is not None:
+        project.map(name)
+    recovered = recovering.recover(project)
+    changed = sum(n for _, n in recovered)
+    maps = [name] if name is not None else project.registry.map_names()
+    following = f"provrun run {name or ''}".strip()
+    text = "\n".join([*recovering.describe(recovered), f"next: {following}"]) if recovered else "nothing to recover"
+    face.out.answer({"changed": changed, "maps": maps, "next": following}, refs=maps, text=text)
+
+
+def _max_fails(text: str | None) -> MaxFails | None:
+    from provrun.errors import UsageError
+    from provrun.project.running import MaxFails
+
+    if text is None:
+        return None
+    number = text.removesuffix("%")
+    try:
+        value = float(number) if number != text else int(number)
+    except ValueError:
+        value = 0
+    if not value > 0 or (number != text and value > 100):
+        problem = f"--max-fails {text}: want a number of tasks, or percent of them"
+        raise UsageError(problem, value=text, next="--max-fails 10, or --max-fails 5%")
+    return MaxFails(value, percent=number != text)

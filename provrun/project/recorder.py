@@ -1,0 +1,50 @@
+"""Capture what the maps of a running job run: code, software, machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provrun.project.capturing import written
+from provrun.project.project import Project
+from provrun.submit.used import named_files
+
+if TYPE_CHECKING:
+    from provrun.core.code import CapturedCode
+    from provrun.core.environment import Environment, Host
+    from provrun.core.records import MapRecord
+
+
+class MapRecorder:
+    """Captures as `submit` does, without touching the registry: it works in a thread beside the one that writes."""
+
+    def __init__(self, project: Project, maps: list[MapRecord], everything: list[MapRecord]) -> None:
+        self._project = project
+        self._maps = {map.id: map for map in maps}
+        self._everything = everything
+
+    def capture_code(self, map: int) -> CapturedCode:
+        """Return the version of a map's code as it lies on disk now."""
+        from provrun.record import git
+        from provrun.record.files import StatCache
+
+        record = self._maps[map]
+        folder = self._project.root / record.workdir
+        with StatCache(self._project.dir / "tmp" / "digests") as known:
+            return git.capture(
+                folder,
+                exclude=written(self._project, self._everything),
+                files=named_files(record.recipe, record.policy, folder),
+                known=known,
+            )
+
+    def capture_environment(self, map: int) -> Environment:
+        """Return the software that tasks of a map find."""
+        from provrun.record.environment import capture_environment
+
+        return capture_environment()
+
+    def capture_host(self) -> Host:
+        """Return the kind of this machine."""
+        from provrun.record.host import capture_host
+
+        return capture_host()

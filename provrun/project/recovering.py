@@ -1,0 +1,40 @@
+"""Recover: take back what jobs that are over have left running."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from provrun.project.project import Project
+
+if TYPE_CHECKING:
+    from provrun.core.records import JobRecord
+
+
+def recover(project: Project) -> list[tuple[JobRecord, int]]:
+    """Close the jobs that are over; their running tasks are pending again. Give each with the number of its tasks.
+
+    What such a job has left running on this host is ended first, so that no task runs twice at once.
+    """
+    registry = project.registry
+    found = registry.running_jobs()
+    if not found:
+        return []
+    from provrun.run.agent import sweep
+    from provrun.run.job import forget, is_over
+
+    over = [job for job in found if is_over(job, project.dir)]
+    recovered = []
+    for job in over:
+        sweep(job.uuid)
+        recovered.append((job, registry.abandon(job.id, time.time_ns() // 1000)))
+        forget(job, project.dir)
+    return recovered
+
+
+def describe(recovered: list[tuple[JobRecord, int]]) -> list[str]:
+    """Say in words what was recovered."""
+    return [
+        f"job {job.id} was over without an end: {n} running {'task is' if n == 1 else 'tasks are'} pending again"
+        for job, n in recovered
+    ]

@@ -1,0 +1,148 @@
+"""Under which circumstances attempts ran: what agents report and what is captured, as contexts of the registry.
+
+An attempt names the `Loaded` message of its agent that says which files it used. The code is captured when the first
+tasks of its map are on their way, and again when an agent loads other files; results wait for it, tasks do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from provrun.core.code import CapturedCode
+from provrun.core.environment import Environment, Host
+from provrun.core.messages import Joined, Loaded
+from provrun.core.records import Context, MapRecord
+from provrun.ports import Interning
+
+FRESH = 5.0  # seconds for which a capture stands for agents that load a map for the first time
+
+
+class _Captures(msgspec.Struct):
+    """The captures of one map: how many were asked for, and which code each found."""
+
+    asked: int = 0
+    codes: list[int] = []
+    answered_at: float = 0.0
+    environment: int | None = None
+
+
+class _Load(msgspec.Struct):
+    """What an agent loaded: the interned files and inputs, and the capture that says which code it was."""
+
+    files: dict[str, str]
+    uses: int
+    inputs: int | None
+    capture: int
+
+
+class Contexts:
+    """Resolves (map, rank, loaded, loaded after) to the id of a context; used by one thread.
+
+    ``ask`` asks for a capture of a map's code, which `captured` answers, in order.
+    """
+
+    def __init__(
+        self,
+        registry: Interning,
+        job: int,
+        maps: list[MapRecord],
+        ask: Callable[[int], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._job = job
+        self._maps = {map.id: map for map in maps}
+        self._ask = ask
+        self._tell = tell
+        self._nodes: dict[int, str] = {}
+        self._hosts: dict[int, int] = {}
+        self._own_host: int | None = None
+        self._captures = {map.id: _Captures() for map in maps}
+        self._loads: dict[tuple[int, int], _Load] = {}
+        self._of_map: dict[int, list[_Load]] = {map.id: [] for map in maps}
+        self._loaded_by: set[tuple[int, int]] = set()
+        self._known: dict[tuple[int, int, int, int], int] = {}
+        self._told: set[tuple[int, int]] = set()
+
+    def joined(self, rank: int, message: Joined) -> None:
+        """Take note of the host of an agent; one that does not describe its host stands on this one."""
+        self._nodes[rank] = message.node
+        if message.host:
+            self._hosts[rank] = self._registry.intern_host(msgspec.json.decode(message.host, type=Host))
+
+    def host(self, host: Host) -> None:
+        """Take note of the manager's own host."""
+        self._own_host = self._registry.intern_host(host)
+
+    def capture(self, map: int) -> int:
+        """Ask for a capture of a map's code and give its number."""
+        captures = self._captures[map]
+        captures.asked += 1
+        self._ask(map)
+        return captures.asked - 1
+
+    def captured(self, map: int, code: CapturedCode, environment: Environment, at: int, now: float) -> None:
+        """Take in the answer to a `capture`."""
+        captures = self._captures[map]
+        captures.codes.append(self._registry.intern_code(code, at))
+        captures.environment = self._registry.intern_environment(environment, at)
+        captures.answered_at = now
+
+    def loaded(self, rank: int, message: Loaded, now: float) -> None:
+        """Take note of what an agent has loaded; files that differ from before want another capture."""
+        map = message.map
+        captures = self._captures[map]
+        fresh = len(captures.codes) < captures.asked or now - captures.answered_at < FRESH
+        same = next((load for load in self._of_map[map] if load.files == message.files), None)
+        if same is not None:
+            capture = same.capture
+        elif captures.asked and fresh and (rank, map) not in self._loaded_by:
+            capture = captures.asked - 1
+        else:
+            capture = self.capture(map)
+        load = _Load(
+            files=message.files,
+            uses=self._registry.intern_uses(
+                {"files": message.files, "tool": message.tool, "defaults": message.defaults}
+            ),
+            inputs=self._registry.intern_inputs(message.shared_inputs) if message.shared_inputs else None,
+            capture=capture,
+        )
+        self._loads[rank, message.number] = load
+        self._of_map[map].append(load)
+        self._loaded_by.add((rank, map))
+
+    def resolve(self, map: int, rank: int, loaded: int, after: int) -> int | None:
+        """Give the id of the context; None while something it needs is still being captured."""
+        key = (map, rank, loaded, after)
+        known = self._known.get(key)
+        if known is None and (known := self._make(key)) is not None:
+            self._known[key] = known
+        return known
+
+    def _make(self, key: tuple[int, int, int, int]) -> int | None:
+        map, rank, loaded, after = key
+        captures = self._captures[map]
+        load, later = self._loads.get((rank, loaded)), self._loads.get((rank, after))
+        first = load.capture if load else 0
+        last = later.capture if later else first
+        host = self._hosts.get(rank, self._own_host)
+        if captures.environment is None or host is None or max(first, last) >= len(captures.codes):
+            return None
+        code, code_after = captures.codes[first], captures.codes[last]
+        self._compare(map, code)
+        return self._registry.intern_context(
+            Context(
+                job=self._job, rank=rank, node=self._nodes[rank], code=code, environment=captures.environment,
+                host=host, uses=load.uses if load else None, inputs=load.inputs if load else None,
+                code_after=code_after if code_after != code else None,
+            )
+        )
+
+    def _compare(self, id: int, code: int) -> None:
+        map = self._maps[id]
+        if code != map.code and (id, code) not in self._told:
+            self._told.add((id, code))
+            self._tell(f"{map.name} runs other code than it was submitted with; its results name the code that ran")

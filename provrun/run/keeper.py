@@ -1,0 +1,270 @@
+"""The keeper: the thread that claims from the registry and records into it, so that a commit never stops the manager.
+
+It takes orders of any number at once: what has gathered while one transaction was being written goes into the next.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import msgspec
+
+from provrun.core.code import CapturedCode
+from provrun.core.environment import Environment, Host
+from provrun.core.events import Claim, Key, Record, Verdict
+from provrun.core.messages import Joined, Loaded, RunMap
+from provrun.core.records import Claimed, Ended, MapRecord
+from provrun.core.states import Outcome, State
+from provrun.errors import ProvrunError
+from provrun.ports import Claims, Recorder
+from provrun.run.contexts import Contexts
+
+MOST = 5000  # attempts in one transaction
+
+
+class Release(msgspec.Struct, frozen=True):
+    tasks: list[Key]
+
+
+class Hello(msgspec.Struct, frozen=True):
+    rank: int
+    message: Joined | Loaded
+
+
+class Capture(msgspec.Struct, frozen=True):
+    """Capture the code of a map and its software."""
+
+    map: int
+
+
+class Captured(msgspec.Struct, frozen=True):
+    map: int
+    code: CapturedCode
+    environment: Environment
+    host: Host
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """Something failed for good; the manager gives up and raises it."""
+
+    error: Exception
+
+
+class Close(msgspec.Struct, frozen=True):
+    state: str
+    reason: str
+
+
+Order = Claim | Record | Release | Hello | Capture | Captured | Broken | Close
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Tasks claimed, and what agents need to know of maps that had none before."""
+
+    tasks: list[Claimed]
+    maps: list[RunMap]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Attempts recorded: how many in all, how many tasks became pending, how the others ended."""
+
+    attempts: int
+    promoted: int
+    states: dict[State, int]
+    lost: int
+    noresult: int
+
+
+class Told(msgspec.Struct, frozen=True):
+    """Something the user should know."""
+
+    text: str
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The job is closed; nothing follows."""
+
+
+Answer = Taken | Kept | Told | Broken | Closed
+
+
+class Keeper:
+    """Runs the orders of a manager on the registry; `fileno` is readable when there are answers."""
+
+    def __init__(self, registry: Claims, job: int, maps: list[MapRecord], recorder: Recorder) -> None:
+        self._registry = registry
+        self._job = job
+        self._recorder = recorder
+        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._answers: deque[Answer] = deque()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._captures: SimpleQueue[int | None] = SimpleQueue()
+        self._contexts = Contexts(registry, job, maps, self._captures.put, self._tell)
+        self._waiting: list[tuple[int, Verdict]] = []
+        self._known: set[int] = set()
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(work,), name=f"provrun-{work.__name__}", daemon=True)
+            for work in (self._keep, self._capture)
+        ]
+
+    # The manager's side
+
+    def start(self) -> None:
+        """Begin to obey orders."""
+        for thread in self._threads:
+            thread.start()
+
+    def order(self, order: Order) -> None:
+        """Hand over something to do."""
+        self._orders.put(order)
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll."""
+        return self._bell
+
+    def answers(self) -> list[Answer]:
+        """Give the answers that are there."""
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return []
+        given = []
+        while self._answers:
+            given.append(self._answers.popleft())
+        return given
+
+    def join(self) -> None:
+        """Wait for the end of the thread that writes."""
+        self._threads[0].join()
+
+    # The thread's side
+
+    def _answer(self, answer: Answer) -> None:
+        self._answers.append(answer)
+        os.eventfd_write(self._bell, 1)
+
+    def _tell(self, text: str) -> None:
+        self._answer(Told(text))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # a thread's error must reach the manager, whatever it is
+            self._answer(Broken(error))
+
+    def _capture(self) -> None:
+        """Look at code and software, in a thread of its own: a large repository takes its time."""
+        recorder = self._recorder
+        host: Host | None = None
+        while (map := self._captures.get()) is not None:
+            code = recorder.capture_code(map)
+            host = host or recorder.capture_host()
+            self._orders.put(Captured(map, code, recorder.capture_environment(map), host))
+
+    def _keep(self) -> None:
+        while True:
+            batch = [self._orders.get()]
+            while not self._orders.empty():
+                batch.append(self._orders.get())
+            if self._obey(batch):
+                return
+
+    def _obey(self, batch: list[Order]) -> bool:
+        """Carry out what has gathered: what is released first may be claimed, and claims do not wait for records."""
+        close: Close | None = None
+        claim: Claim | None = None
+        released: list[Key] = []
+        for order in batch:
+            match order:
+                case Record():
+                    self._waiting += [(order.rank, verdict) for verdict in order.verdicts]
+                case Claim():
+                    claim = order
+                case Release():
+                    released += order.tasks
+                case Hello():
+                    self._greet(order)
+                case Capture():
+                    self._contexts.capture(order.map)
+                case Captured():
+                    self._contexts.host(order.host)
+                    self._contexts.captured(order.map, order.code, order.environment, _now(), time.monotonic())
+                case Close():
+                    close = order
+                case Broken():
+                    raise order.error
+        if released:
+            self._registry.release(self._job, released)
+        if claim is not None:
+            self._claim(claim)
+        if self._waiting:
+            self._record()
+        if close is not None:
+            self._captures.put(None)
+            self._registry.close_job(self._job, close.state, close.reason, _now())
+            self._answer(Closed())
+        return close is not None
+
+    def _greet(self, hello: Hello) -> None:
+        if isinstance(hello.message, Joined):
+            self._contexts.joined(hello.rank, hello.message)
+        else:
+            self._contexts.loaded(hello.rank, hello.message, time.monotonic())
+
+    def _claim(self, claim: Claim) -> None:
+        tasks = self._registry.claim(self._job, claim.maps, claim.limit)
+        new = {task.map for task in tasks} - self._known
+        self._known |= new
+        self._answer(Taken(tasks, [self._registry.run_map(map) for map in sorted(new)]))
+
+    def _record(self) -> None:
+        ready: list[Ended] = []
+        unknown: list[tuple[int, Verdict]] = []
+        resolve = self._contexts.resolve
+        for rank, verdict in self._waiting:
+            result = verdict[1]
+            context = resolve(result.map, rank, result.loaded, result.loaded_after)
+            if context is None:
+                unknown.append((rank, verdict))
+            else:
+                ready.append(_ended(verdict, context))
+        self._waiting = unknown
+        for start in range(0, len(ready), MOST):
+            self._write(ready[start : start + MOST])
+
+    def _write(self, ended: list[Ended]) -> None:
+        promoted = self._registry.record(self._job, ended)
+        states: dict[State, int] = {}
+        for one in ended:
+            states[one.state] = states.get(one.state, 0) + 1
+        lost = sum(one.outcome is Outcome.LOST for one in ended)
+        noresult = sum(one.state is State.SUCCEEDED and one.result_digest is None for one in ended)
+        self._answer(Kept(len(ended), promoted, states, lost, noresult))
+
+
+def _ended(verdict: Verdict, context: int) -> Ended:
+    task, result, state, fails, limits = verdict
+    return Ended(
+        map=result.map, index=result.index, number=result.number, context=context, outcome=_OUTCOMES[result.outcome],
+        state=state, started=result.started or None, wall=result.wall if result.started else None, cpu=result.cpu,
+        max_rss=result.max_rss, rss_shared=result.rss_shared, detail=result.detail, error=result.error,
+        result=result.result, result_digest=result.result_digest, log=result.log, trail=task.trail, fails=fails,
+        limits=limits, artifacts=tuple(result.artifacts) if result.artifacts else (),
+    )
+
+
+_OUTCOMES = tuple(Outcome)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def raised(error: Exception) -> Exception:
+    """Give the error to raise in the manager's thread for one of the keeper's."""
+    return error if isinstance(error, ProvrunError) else RuntimeError(f"the keeper's thread failed: {error!r}")

@@ -1,0 +1,278 @@
+"""The manager: the loop that joins the dispatcher, the agents, the keeper and the person at the terminal."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from provrun.core.dispatcher import Dispatcher
+from provrun.core.events import (
+    AgentJoined,
+    AgentLost,
+    Claim,
+    DrainWanted,
+    Event,
+    Finish,
+    Instruction,
+    KillTasks,
+    Record,
+    Recorded,
+    Release,
+    ResultsCame,
+    Send,
+    StopAgent,
+    StopWanted,
+    TasksClaimed,
+    TasksReturned,
+    Tick,
+)
+from provrun.core.messages import (
+    Failed,
+    FromAgent,
+    Joined,
+    Kill,
+    Loaded,
+    Results,
+    Returned,
+    RunMap,
+    Start,
+    Stop,
+    Tasks,
+    ToAgent,
+)
+from provrun.core.records import Claimed
+from provrun.core.states import State
+from provrun.run import agent, keeper
+from provrun.run.interrupts import Interrupts
+from provrun.run.keeper import Keeper
+from provrun.run.links import Local, Remote
+from provrun.run.progress import Progress
+
+TICK = 0.2  # seconds between looks at the clock
+QUICK = 0.0002  # seconds after which a remote message is looked for while there is traffic
+IDLE = 0.02  # and when there has been none for a while
+
+
+class Left(Exception):
+    """The third signal: everything is dropped as it is."""
+
+
+class Manager:
+    """Runs the tasks of some maps to the end; `run` gives the reason for which it ended, empty if nothing was left."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        keeper: Keeper,
+        local: Local,
+        *,
+        slots: int,
+        remote: Remote | None = None,
+        interrupts: Interrupts,
+        progress: Progress,
+        watch: Callable[[Progress], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._keeper = keeper
+        self._local = local
+        self._slots = slots
+        self._remote = remote
+        self._interrupts = interrupts
+        self._progress = progress
+        self._watch = watch
+        self._tell = tell
+        self._level = 0
+        self._maps: dict[int, RunMap] = {}
+        self._sent_maps: set[tuple[int, int]] = set()
+        self._sent_at: dict[int, float] = {}
+        self._reason: str | None = None
+        self._lost_reason = ""
+        self._captured: set[int] = set()
+        self._began = time.monotonic()
+        self._epoll = select.epoll()
+        self._writing = False
+
+    def run(self) -> str:
+        """Run until nothing is left that could run, or somebody or something stops it."""
+        epoll = self._epoll
+        for fd in (self._keeper.fileno(), self._interrupts.fileno(), self._local.agent.fileno()):
+            epoll.register(fd, select.EPOLLIN)
+        self._handle(AgentJoined(0, self._slots))
+        tick = 0.0
+        pause = QUICK
+        while self._reason is None:
+            busy = bool(epoll.poll(pause if self._remote is not None else TICK))
+            self._hear_keeper()
+            self._hear_local()
+            if self._remote is not None:
+                heard = self._remote.receive()
+                for rank, message in heard:
+                    self._hear(rank, message)
+                busy = busy or bool(heard)
+                pause = QUICK if busy else min(2 * pause, IDLE)
+            self._obey_person()
+            now = time.monotonic()
+            if now >= tick:
+                tick = now + TICK
+                self._handle(Tick(now))
+                self._show(now)
+        return self._reason or self._lost_reason
+
+    # What is heard
+
+    def _hear_keeper(self) -> None:
+        for answer in self._keeper.answers():
+            match answer:
+                case keeper.Taken():
+                    self._maps.update((map.map, map) for map in answer.maps)
+                    self._handle(TasksClaimed(answer.tasks))
+                case keeper.Kept():
+                    self._count(answer)
+                    self._handle(Recorded(answer.attempts, answer.promoted))
+                case keeper.Told():
+                    self._tell(answer.text)
+                case keeper.Broken():
+                    raise keeper.raised(answer.error) from answer.error
+
+    def _hear_local(self) -> None:
+        local = self._local
+        try:
+            messages = local.pump()
+        except agent.AgentLost as lost:
+            self._lose_local(lost)
+            return
+        for message in messages:
+            self._hear(local.rank, message)
+        writing = local.agent.wants_write
+        if writing != self._writing:
+            self._writing = writing
+            self._epoll.modify(local.agent.fileno(), select.EPOLLIN | (select.EPOLLOUT if writing else 0))
+
+    def _lose_local(self, lost: agent.AgentLost) -> None:
+        self._epoll.unregister(self._local.agent.fileno())
+        self._writing = False
+        rank = self._local.rank
+        self._tell(f"{lost.message}; {self._dispatcher.in_flight} tasks in flight are lost and will run again")
+        self._sent_maps = {(other, map) for other, map in self._sent_maps if other != rank}
+        replaced = not self._dispatcher.stopping and self._local.replace()
+        if not replaced:
+            self._lost_reason = lost.message
+        self._handle(AgentLost(rank, replaced))
+        if replaced:
+            self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
+            self._handle(AgentJoined(rank, self._slots))
+
+    def _hear(self, rank: int, message: FromAgent) -> None:
+        match message:
+            case Results():
+                self._handle(ResultsCame(rank, message.results))
+            case Loaded():
+                self._keeper.order(keeper.Hello(rank, message))
+            case Returned():
+                self._handle(TasksReturned(rank, message.tasks, message.started))
+            case Joined():
+                self._keeper.order(keeper.Hello(rank, message))
+                if rank != self._local.rank:
+                    self._handle(AgentJoined(rank, message.slots))
+            case Failed():
+                self._tell(f"rank {rank} cannot go on: {message.reason}")
+                self._lost_reason = message.reason
+                self._handle(AgentLost(rank))
+
+    def _obey_person(self) -> None:
+        level = self._interrupts.read()
+        if level == self._level:
+            return
+        self._level = level
+        if level == 1:
+            self._tell(self._farewell())
+            self._handle(DrainWanted("interrupted"))
+        elif level == 2:
+            self._tell("tasks that run go back to pending; once more leaves at once")
+            self._handle(StopWanted("interrupted"))
+        else:
+            raise Left
+
+    def _farewell(self) -> str:
+        n = self._dispatcher.in_flight
+        if not n:
+            return "nothing is in flight, ending"
+        now = time.monotonic()
+        longest = 0.0
+        for map in {task.map for task in self._dispatcher.held()}:
+            seconds = self._dispatcher.duration(map)
+            if seconds is None:
+                longest = -1.0
+                break
+            longest = max(longest, seconds - (now - self._sent_at[map]))
+        remaining = "unknown time" if longest < 0 else f"about {longest:.1f} s"
+        tasks = "task" if n == 1 else "tasks"
+        return (
+            f"starting nothing more; {n} {tasks} in flight, the longest needs {remaining} more;"
+            " once more gives them back to pending"
+        )
+
+    # What is done
+
+    def _handle(self, event: Event) -> None:
+        for instruction in self._dispatcher.handle(event):
+            self._do(instruction)
+
+    def _do(self, instruction: Instruction) -> None:
+        match instruction:
+            case Send():
+                self._send_tasks(instruction.rank, instruction.tasks)
+            case Record() | Claim():
+                self._keeper.order(instruction)
+            case Release():
+                self._keeper.order(keeper.Release(instruction.tasks))
+            case StopAgent():
+                self._send(instruction.rank, Stop(instruction.now))
+            case KillTasks():
+                self._send(instruction.rank, Kill(instruction.tasks))
+            case Finish():
+                self._reason = instruction.reason
+
+    def _send_tasks(self, rank: int, tasks: list[Claimed]) -> None:
+        map = tasks[0].map
+        if (rank, map) not in self._sent_maps:
+            self._sent_maps.add((rank, map))
+            self._send(rank, self._maps[map])
+        self._sent_at[map] = time.monotonic()
+        starts = [
+            Start(task.map, task.index, task.number, task.params, task.upstream, task.limits, task.reads)
+            for task in tasks
+        ]
+        self._send(rank, Tasks(starts))
+        if map not in self._captured:
+            # Only now: the first task must not wait until the code has been looked at.
+            self._captured.add(map)
+            self._hear_local()
+            self._keeper.order(keeper.Capture(map))
+
+    def _send(self, rank: int, message: ToAgent) -> None:
+        if rank == self._local.rank:
+            self._local.send(message)
+        elif self._remote is not None:
+            self._remote.send(rank, message)
+
+    # What is shown
+
+    def _count(self, kept: keeper.Kept) -> None:
+        progress = self._progress
+        states = kept.states
+        progress.succeeded += states.get(State.SUCCEEDED, 0)
+        progress.failed += states.get(State.FAILED, 0)
+        progress.cancelled += states.get(State.CANCELLED, 0)
+        progress.retried += states.get(State.PENDING, 0) - kept.lost
+        progress.lost += kept.lost
+        progress.noresult += kept.noresult
+
+    def _show(self, now: float) -> None:
+        progress = self._progress
+        progress.in_flight = self._dispatcher.in_flight
+        progress.seconds = now - self._began
+        progress.draining = self._dispatcher.stopping
+        self._watch(progress)
