@@ -11,10 +11,11 @@ from pathlib import Path
 
 from provrun.core.canonical import digest
 from provrun.core.code import CapturedCode, Code
+from provrun.errors import NotFound
 from provrun.record.files import StatCache, digest_file
 from provrun.record.place import UnreadableRepository, find
 from provrun.record.source import KeptOut
-from provrun.record.tree import EMPTY_TREE, Head, Looking, look
+from provrun.record.tree import EMPTY_TREE, Head, Looking, look, shown
 from provrun.record.view import View, find_git
 
 _environment = threading.Lock()
@@ -29,7 +30,8 @@ def capture(
     for the code where there is no repository; ``known`` saves reading large files of repositories with filters again.
 
     Nothing that the repository configures is run, nothing is written into it, and no network is used. Raises
-    `UnreadableRepository` for a bare or damaged repository, `NoGit` without git.
+    `UnreadableRepository` for a bare or damaged repository, `NoGit` without git, `NotFound` for files that are not
+    there.
     """
     place = find(path)
     if place is None:
@@ -39,7 +41,7 @@ def capture(
     lying = look(place, how)
     code = Code(
         kind="git",
-        root=str(place.root),
+        root=shown(os.fsencode(place.root)),
         commit=lying.head.commit,
         tree=lying.tree,
         dirty=lying.dirty,
@@ -56,9 +58,16 @@ def capture(
 def capture_files(path: Path, files: Sequence[Path]) -> CapturedCode:
     """Return the version of code outside of any repository: the files named, by path beneath ``path`` and content."""
     root = path.resolve()
-    found = sorted((os.path.relpath(file.resolve(), root), digest_file(file)[0]) for file in set(files))
-    together = digest("files", [list(each) for each in found]).hex()
-    return CapturedCode(Code(kind="files", root=str(root), files_digest=together))
+    contents = [[shown(os.fsencode(os.path.relpath(file.resolve(), root))), _content(file)] for file in set(files)]
+    together = digest("files", sorted(contents)).hex()
+    return CapturedCode(Code(kind="files", root=shown(os.fsencode(root)), files_digest=together))
+
+
+def _content(file: Path) -> str:
+    try:
+        return digest_file(file)[0]
+    except OSError as error:
+        raise NotFound(f"{file} is code and cannot be read: {error.strerror}", value=str(file)) from None
 
 
 def _read_head(view: View) -> Head:
