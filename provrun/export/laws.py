@@ -132,7 +132,8 @@ def parts_end_within_the_whole(summaries: Sequence[Summary], built: Built) -> It
     """Times of cohorts lie inside their map's, and no activity ends before it starts."""
     times: dict[str, tuple[datetime | None, datetime | None]] = {}
     for record in _records(built, "Activity"):
-        start, end = record.args[1], record.args[2]
+        formal = {name.localpart: value for name, value in record.formal_attributes}
+        start, end = formal.get("startTime"), formal.get("endTime")
         times[str(record.identifier)] = (start, end)
         if start is not None and end is not None and end < start:
             yield f"{record.identifier} ends before it starts"
