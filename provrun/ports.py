@@ -94,6 +94,12 @@ class Claims(Interning, Protocol):
     def release(self, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
         """Give back claimed tasks that never started; their attempt numbers are not used up."""
 
+    def held(self, job: int) -> list[tuple[int, int, int]]:
+        """Give the tasks a job holds as (map, index, number); whatever else it believes to hold was cancelled."""
+
+    def read_by(self, map: int, index: int) -> list[tuple[MapRecord, Iterator[Shown]]]:
+        """Give the maps a claimed task reads many tasks of, each with a stream of these tasks by index."""
+
     def running_jobs(self) -> list[JobRecord]: ...
 
     def abandon(self, job: int, at: int) -> int:
@@ -128,6 +134,9 @@ class Changes(Protocol):
     def set_policy(self, map: int, policy: Policy) -> None: ...
 
     def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int: ...
+
+    def delete(self, map: int) -> int:
+        """Delete a map with all its attempts; `Refused` while other maps build on it or tasks of it run."""
 
 
 class Lookups(Protocol):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from itertools import groupby
+from operator import itemgetter
 
 from provrun.core.records import Claimed
 from provrun.core.states import State
-from provrun.store import counting, rows
+from provrun.store import counting, readiness, reading, rows
 from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
 
@@ -22,10 +24,13 @@ def claim(db: Database, job: int, maps: Sequence[int], limit: int) -> list[Claim
         for map, found in taken:
             counting.move(shifts, map, State.PENDING, State.RUNNING, len(found))
         counting.apply(db, shifts)
+    # Read after the commit, to keep nobody waiting: whoever takes a result back now marks these running tasks.
     claimed = []
     for map, found in taken:
+        flowing = reading.flowing(db, map, [(row[0], row[4]) for row in found])
         claimed += [
-            Claimed(map, row[0], row[1], row[2], row[3], row[4], rows.limits(row[5]), None, None) for row in found
+            Claimed(map, row[0], row[1], row[2], row[3], row[4], rows.limits(row[5]), *flows)
+            for row, flows in zip(found, flowing, strict=False)
         ]
     return claimed
 
@@ -102,3 +107,6 @@ def release(db: Database, job: int, tasks: Sequence[tuple[int, int, int]]) -> No
             )
             counting.move(shifts, map, State.RUNNING, State.PENDING, given)
         counting.apply(db, shifts)
+        for map, some in groupby(sorted(tasks), itemgetter(0)):
+            # What they wait for may have been taken back since they were claimed.
+            readiness.block(db, map, db.among("idx", [index for _, index, _ in some]))

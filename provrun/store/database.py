@@ -69,6 +69,14 @@ class Database(ABC):
         """Open a reading transaction: all reads of the block see one state of the registry."""
 
     @abstractmethod
+    def aside(self) -> AbstractContextManager[None]:
+        """Open a transaction that writes temporary tables only, and keeps nobody waiting."""
+
+    @abstractmethod
+    def among(self, column: str, indices: Sequence[int]) -> tuple[str, tuple[object, ...]]:
+        """Give a condition that ``column`` is one of ascending integers, and its values; good until the next call."""
+
+    @abstractmethod
     def submitting(self) -> AbstractContextManager[None]:
         """Hold the right to submit, which one process has at a time, over many transactions; lost with the process."""
 
@@ -166,6 +174,26 @@ class SqliteDatabase(Database):
                 self._connection.execute("rollback")
 
     @contextmanager
+    def aside(self) -> Iterator[None]:
+        self.run("begin")
+        try:
+            yield
+            self.run("commit")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise
+
+    def among(self, column: str, indices: Sequence[int]) -> tuple[str, tuple[object, ...]]:
+        run = one_run(column, indices)
+        if run is not None:
+            return run
+        self.run("create temp table if not exists listed(idx integer primary key)")
+        self.run("delete from temp.listed")
+        self.run_many("insert into temp.listed values(?)", ((index,) for index in indices))
+        return f"{column} in (select idx from temp.listed)", ()
+
+    @contextmanager
     def submitting(self) -> Iterator[None]:
         # A file beside the registry: closing any descriptor of the registry itself would drop SQLite's own locks.
         with self._path.with_name(f"{self._path.name}-submitting").open("wb") as lock:
@@ -174,6 +202,15 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         self._connection.close()
+
+
+def one_run(column: str, indices: Sequence[int]) -> tuple[str, tuple[object, ...]] | None:
+    """Give the condition for integers that follow one another without a gap; None for others."""
+    if len(indices) == 0:
+        return "1=0", ()
+    if indices[-1] - indices[0] == len(indices) - 1:
+        return f"{column}>=? and {column}<=?", (indices[0], indices[-1])
+    return None
 
 
 def _insertion(table: str, columns: Sequence[str]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
+
 from provrun.core.environment import Host
 from provrun.core.records import Context, JobRecord
 from provrun.core.states import Outcome, State
-from provrun.store import counting, interning, rows, tallies
+from provrun.store import counting, interning, readiness, rows, tallies
 from provrun.store.counting import Shifts
 from provrun.store.database import Database
 
@@ -54,6 +57,11 @@ def abandon(db: Database, job: int, at: int) -> int:
         for map, _, _ in lost:
             counting.move(shifts, map, State.RUNNING, State.PENDING)
         counting.apply(db, shifts)
+        for map, rows_of_map in groupby(lost, itemgetter(0)):
+            some = list(rows_of_map)
+            tallies.add_unmeasured(db, map, contexts[map], Outcome.LOST, len(some))
+            # What they wait for may have been taken back while they ran.
+            readiness.block(db, map, db.among("idx", [row[1] for row in some]))
         db.run("update job set state='lost', ended=? where id=? and state='running'", (at, job))
     return len(lost)
 
@@ -70,3 +78,4 @@ def _lost_context(db: Database, job: int, map: int) -> int:
     return interning.context(
         db, Context(job=job, rank=0, node=node, code=code, environment=environment, host=unknown)
     )
+

@@ -34,6 +34,14 @@ def find_map(db: Database, name: str) -> MapRecord | None:
     return found[0] if found else None
 
 
+def map_id(db: Database, name: str) -> int:
+    """Give the id of a map; `NotFound` if there is none."""
+    found = db.one("select id from map where name=? and state>0", (name,))
+    if found is None:
+        raise NotFound(f"no map named {name}", value=name, next="provrun list shows the maps")
+    return int(found[0])
+
+
 def map_by_id(db: Database, map: int) -> MapRecord:
     """Give a map by its id; `NotFound` if there is none."""
     found = _maps(db, "m.id=?", (map,))

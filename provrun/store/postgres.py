@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from provrun.errors import MissingExtra, StorageFailed, Unavailable
-from provrun.store.database import BATCH, Database, Row
+from provrun.store.database import BATCH, Database, Row, one_run
 
 # Keys of the advisory locks: "provrun" writers, and the one that submits.
 WRITERS = 0x70726F76
@@ -83,6 +83,14 @@ class PostgresDatabase(Database):
         with self._translated(), self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read read only")
             yield
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        with self._translated(), self._connection.transaction():
+            yield
+
+    def among(self, column: str, indices: Sequence[int]) -> tuple[str, tuple[object, ...]]:
+        return one_run(column, indices) or (f"{column} = any(?)", (list(indices),))
 
     @contextmanager
     def submitting(self) -> Iterator[None]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from provrun.core.records import Ended
 from provrun.core.states import Outcome, State
-from provrun.store import counting, rows, tallies
+from provrun.store import counting, readiness, rows, tallies
 from provrun.store.counting import Shifts
 from provrun.store.database import Database
+from provrun.store.readiness import Moves
 
 ATTEMPT_COLUMNS = tuple(rows.ATTEMPT.split(", "))
 ARTIFACT_COLUMNS = ("map_id", "idx", "number", "role", "name", "digest", "size", "path", "place")
@@ -21,42 +24,51 @@ def record(db: Database, job: int, ended: Sequence[Ended]) -> int:
     """
     ended = sorted(ended, key=lambda one: (one.map, one.index, one.number))
     with db.writing():
-        held, late = _hold(db, job, ended)
-        db.insert("attempt", ATTEMPT_COLUMNS, map(_attempt, held))
+        counted, outdated, late = _judge(db, job, ended)
+        db.insert("attempt", ATTEMPT_COLUMNS, map(_attempt, (*counted, *outdated)))
+        db.insert("artifact", ARTIFACT_COLUMNS, _artifacts((*counted, *outdated)))
         late = [one for one in late if _keep_late(db, one)]
-        db.insert("artifact", ARTIFACT_COLUMNS, _artifacts(held))
         shifts = Shifts()
-        for one in held:
+        for one in counted:
             counting.move(shifts, one.map, State.RUNNING, one.state)
+        for one in outdated:
+            counting.move(shifts, one.map, State.RUNNING, State.WAITING)
         counting.apply(db, shifts)
-        tallies.add(db, held, late)
-    return sum(1 for one in held if one.state is State.PENDING)
+        tallies.add(db, counted, (*outdated, *late))
+        pending = sum(one.state is State.PENDING for one in counted)
+        return pending + _move_on(db, counted, outdated)
 
 
-def _hold(db: Database, job: int, ended: list[Ended]) -> tuple[list[Ended], list[Ended]]:
-    """Move the tasks on; give the attempts that did so, and those whose task was no longer held."""
+def _judge(db: Database, job: int, ended: list[Ended]) -> tuple[list[Ended], list[Ended], list[Ended]]:
+    """Move the tasks on whose attempts count.
+
+    Gives these, those whose task waits anew because what it read has changed, and those whose task was not held.
+    """
     db.run("savepoint moving")
     if _move(db, job, ended) == len(ended):
         db.run("release savepoint moving")
-        return ended, []
+        return ended, [], []
     # Rare: somebody took tasks away meanwhile. Look at each one.
     db.run("rollback to savepoint moving")
-    held: list[Ended] = []
-    late: list[Ended] = []
+    judged: tuple[list[Ended], list[Ended], list[Ended]] = ([], [], [])
     for one in ended:
         found = db.one(
-            "select 1 from task where map_id=? and idx=? and state=2 and job_id=? and attempts=?",
+            "select accepted from task where map_id=? and idx=? and state=2 and job_id=? and attempts=?",
             (one.map, one.index, job, one.number),
         )
-        (held if found else late).append(one)
-    _move(db, job, held)
-    return held, late
+        judged[2 if found is None else 1 if found[0] else 0].append(one)
+    _move(db, job, judged[0])
+    db.run_many(
+        "update task set state=0, accepted=0, job_id=null where map_id=? and idx=?",
+        [(one.map, one.index) for one in judged[1]],
+    )
+    return judged
 
 
 def _move(db: Database, job: int, ended: Iterable[Ended]) -> int:
     return db.run_many(
         "update task set state=?, accepted=?, fails=?, limits=?, job_id=null"
-        " where map_id=? and idx=? and state=2 and job_id=? and attempts=?",
+        " where map_id=? and idx=? and state=2 and job_id=? and attempts=? and accepted=0",
         [
             (
                 int(one.state), one.number if one.state is State.SUCCEEDED else 0, one.fails,
@@ -65,6 +77,28 @@ def _move(db: Database, job: int, ended: Iterable[Ended]) -> int:
             for one in ended
         ],
     )
+
+
+def _move_on(db: Database, counted: list[Ended], outdated: list[Ended]) -> int:
+    """Judge what waited for these tasks, and the tasks that are to run again; give how many became pending."""
+    promoted = 0
+    for map, some in groupby(counted, attrgetter("map")):
+        moves = Moves()
+        again = []
+        for one in some:
+            if one.state is State.SUCCEEDED:
+                moves.succeeded.append(one.index)
+            if one.state >= State.SUCCEEDED:
+                moves.ended.append(one.index)
+            else:
+                again.append(one.index)
+        promoted += readiness.moved(db, map, moves)
+        if again:
+            # What they wait for may have been taken back while they ran.
+            promoted -= readiness.block(db, map, db.among("idx", again))
+    for map, some in groupby(outdated, attrgetter("map")):
+        promoted += readiness.promote(db, map, db.among("idx", [one.index for one in some]))
+    return promoted
 
 
 def _keep_late(db: Database, one: Ended) -> bool:
@@ -78,6 +112,7 @@ def _keep_late(db: Database, one: Ended) -> bool:
     )
     if in_use:
         return False
+    tallies.forget(db, one.map, one.index, one.number, Outcome.LOST)
     tallies.forget(db, one.map, one.index, one.number, Outcome.LOST)
     db.run(
         f"delete from attempt where map_id=? and idx=? and number=? and outcome={int(Outcome.LOST)}",

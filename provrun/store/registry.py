@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provrun.errors import Refused
-from provrun.store import claiming, ddl, interning, jobs, lookups, migrations, recording, submitting
+from provrun.store import changes, claiming, ddl, interning, jobs, lookups, migrations, reading, recording, submitting
 from provrun.store.database import Database, connect
 
 if TYPE_CHECKING:
+    from provrun.core.answers import Shown
     from provrun.core.code import CapturedCode
     from provrun.core.environment import Environment, Host
     from provrun.core.messages import RunMap
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         JobRecord,
         MapRecord,
         MapSpec,
+        Policy,
         TaskRecord,
     )
     from provrun.core.states import State
@@ -135,6 +137,32 @@ class Registry:
 
     def release(self, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
         claiming.release(self.database, job, tasks)
+
+    def read_by(self, map: int, index: int) -> list[tuple[MapRecord, Iterator[Shown]]]:
+        return reading.read_by(self.database, map, index)
+
+    # Changes
+
+    def retry(self, map: int, tasks: Iterable[int] | None, *, time: float | None, memory: float | None) -> int:
+        return changes.retry(self.database, map, tasks, time=time, memory=memory)
+
+    def rerun(self, map: int, tasks: Iterable[int] | None) -> int:
+        return changes.rerun(self.database, map, tasks)
+
+    def cancel(self, map: int, tasks: Iterable[int] | None) -> int:
+        return changes.cancel(self.database, map, tasks)
+
+    def pause(self, map: int, paused: bool) -> None:
+        changes.pause(self.database, map, paused)
+
+    def set_policy(self, map: int, policy: Policy) -> None:
+        changes.set_policy(self.database, map, policy)
+
+    def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int:
+        return changes.set_priority(self.database, map, tasks, priority)
+
+    def delete(self, map: int) -> int:
+        return changes.delete(self.database, map)
 
     # Lookups
 

@@ -93,8 +93,9 @@ context = Table(
     Column("inputs_id", ForeignKey("inputs.id")),
 )
 
-# state: 0 being submitted (invisible), 1 active, 2 paused. Tasks from index `size` on are being submitted: nobody but
-# the submission sees them, and `staged` says that there may be some. parts: number of groups or chunks.
+# state: 0 being submitted (invisible), 1 active, 2 paused. Tasks from index `size` on, groups or chunks from number
+# `parts` on and points from number `points` on are being submitted: nobody but the submission sees them, and `staged`
+# says that there may be some.
 map_ = Table(
     "map",
     metadata,
@@ -113,6 +114,7 @@ map_ = Table(
     Column("environment_id", ForeignKey("environment.id"), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("parts", BigInteger, nullable=False),
+    Column("points", BigInteger, nullable=False),
     Column("staged", SmallInteger, nullable=False),
 )
 
@@ -178,7 +180,7 @@ point = Table(
     "point",
     metadata,
     Column("map_id", ForeignKey("map.id"), primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
     Column("params", Text, nullable=False),
     sqlite_with_rowid=False,
 )

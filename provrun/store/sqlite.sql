@@ -191,6 +191,7 @@ CREATE TABLE map (
 	environment_id INTEGER NOT NULL,
 	size BIGINT NOT NULL,
 	parts BIGINT NOT NULL,
+	points BIGINT NOT NULL,
 	staged SMALLINT NOT NULL,
 	CONSTRAINT pk_map PRIMARY KEY (id),
 	CONSTRAINT uq_map_name UNIQUE (name),
@@ -244,7 +245,7 @@ CREATE UNIQUE INDEX ix_part_map_id_ident ON part (map_id, ident);
 
 CREATE TABLE point (
 	map_id INTEGER NOT NULL,
-	number INTEGER NOT NULL,
+	number BIGINT NOT NULL,
 	params TEXT NOT NULL,
 	CONSTRAINT pk_point PRIMARY KEY (map_id, number),
 	CONSTRAINT fk_point_map_id FOREIGN KEY(map_id) REFERENCES map (id)

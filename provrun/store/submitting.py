@@ -6,22 +6,17 @@ counters and everything that builds on the map at once. What a submission that d
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 from provrun.core.canonical import encode
 from provrun.core.records import Added, Dependency, MapRecord, MapSpec
 from provrun.core.states import State
 from provrun.errors import Refused
-from provrun.store import counting, interning, lookups, rows
-from provrun.store.counting import Shifts
+from provrun.store import expanding, flow, interning, lookups, rows
 from provrun.store.database import Database
-
-CHUNK = 20_000  # rows of one transaction: 50 ms, and far less than SQLite's cache, so that readers are not shut out
-PAUSE = 0.02  # seconds between transactions while a job is running, so that its manager gets its turn
-
-TASK_COLUMNS = ("map_id", "idx", "params", "state", "priority", "upstream")
+from provrun.store.flow import Edge
+from provrun.store.publishing import Terms, publish
+from provrun.store.staging import CHUNK, NewTask, Stage, chunks, sweep
 
 
 def submit(
@@ -33,8 +28,9 @@ def submit(
         record = lookups.find_map(db, spec.name)
         if record is not None:
             _require_same(record, spec)
+        terms = Terms(spec.user, code, environment, at)
         try:
-            return _Submission(db, spec, record, code=code, environment=environment, at=at).submit(texts, distinct)
+            return _Submission(db, spec, record, terms).submit(texts, distinct)
         except BaseException:
             sweep(db)
             raise
@@ -43,53 +39,75 @@ def submit(
 class _Submission:
     """One submission of one map."""
 
-    def __init__(
-        self, db: Database, spec: MapSpec, record: MapRecord | None, *, code: int, environment: int, at: int
-    ) -> None:
+    def __init__(self, db: Database, spec: MapSpec, record: MapRecord | None, terms: Terms) -> None:
         self._db = db
         self._spec = spec
         self._record = record
-        self._code = code
-        self._environment = environment
-        self._at = at
-        self._pause = PAUSE if db.fetch("select 1 from job where state='running'") else 0.0
-        self._first = record.total if record is not None else 0
+        self._terms = terms
         self._map = record.id if record is not None else self._create()
+        self._stage = Stage(db)
+        self._first = self._stage.open(self._map).first
 
     def submit(self, texts: Iterable[str], distinct: bool) -> Added:
+        whole = [one for one in flow.upstream(self._db, self._map) if one.ranges is None]
+        driver = next((edge for edge in whole if edge.drives), None)
         existing = 0
         if self._record is not None or not distinct:
-            texts, existing = self._fresh(texts)
-        added = self._stage(texts)
-        self._publish(added)
+            texts, existing = self._fresh(texts, plain=driver is None)
+        ready = all(flow.is_open(self._db, edge) for edge in whole if edge.gate)
+        if driver is None:
+            ready = ready and not any(one.upstream_tasks for one in self._spec.dependencies)
+            state = int(State.PENDING if ready else State.WAITING)
+            added = self._stage.tasks(self._map, ((text, None, state) for text in texts), self._priority)
+        else:
+            added = self._expand(driver, texts, ready)
+        self._grow(self._map)
+        grown = publish(self._stage, self._spec, self._map, self._terms)
         return Added(
-            map=self._map, added=added, existing=existing, total=self._first + added, first=self._first
+            map=self._map, added=added, existing=existing, total=self._first + added, first=self._first, grown=grown
         )
 
+    @property
+    def _priority(self) -> int:
+        return self._spec.priority or (self._record.priority if self._record is not None else 0)
+
     def _create(self) -> int:
-        spec, db = self._spec, self._db
+        spec, terms, db = self._spec, self._terms, self._db
         with db.writing():
             recipe = interning.recipe(db, spec.recipe)
             columns = {
                 "name": spec.name, "recipe_id": recipe, "policy": rows.text(spec.policy), "workdir": spec.workdir,
                 "own": rows.text(spec.own), "tags": encode(spec.tags), "priority": spec.priority,
-                "state": rows.HIDDEN, "user_name": spec.user, "created": self._at, "code_id": self._code,
-                "environment_id": self._environment, "size": 0, "parts": 0, "staged": 1,
+                "state": rows.HIDDEN, "user_name": spec.user, "created": terms.at, "code_id": terms.code,
+                "environment_id": terms.environment, "size": 0, "parts": 0, "points": 0, "staged": 1,
             }
-            return db.insert_one("map", tuple(columns), tuple(columns.values()))
+            map = db.insert_one("map", tuple(columns), tuple(columns.values()))
+            for one in spec.dependencies:
+                if one.upstream_tasks:
+                    continue
+                db.insert_one(
+                    "dependency", ("map_id", "upstream_id", "kind", "by_names", "chunk", "on_failed"),
+                    (map, lookups.map_id(db, one.upstream), one.kind, rows.text(one.by), one.chunk, one.on_failed),
+                )
+        return map
 
-    def _fresh(self, texts: Iterable[str]) -> tuple[Iterator[str], int]:
+    def _fresh(self, texts: Iterable[str], *, plain: bool) -> tuple[Iterator[str], int]:
         """Leave out texts that the map has or that came before; give the rest in order, and how many it had."""
         db = self._db
-        db.run("drop table if exists incoming")
-        db.run("create temp table incoming(n bigint primary key, params text not null)")
-        db.insert("incoming", ("n", "params"), enumerate(texts))
-        db.run("create index incoming_params on incoming(params)")
-        db.run("delete from incoming where n not in (select min(n) from incoming group by params)")
-        existing = db.run(
-            "delete from incoming where params in (select params from task where map_id=? and idx<?)",
-            (self._map, self._first),
+        with db.aside():
+            db.run("drop table if exists incoming")
+            db.run("create temp table incoming(n bigint primary key, params text not null)")
+        for n, chunk in enumerate(chunks(texts)):
+            with db.aside():
+                db.insert("incoming", ("n", "params"), enumerate(chunk, n * CHUNK))
+        had = "select params from task where map_id=? and idx<?" if plain else (
+            "select params from point where map_id=? and number<?"
         )
+        size = self._first if plain else self._stage.open(self._map).points
+        with db.aside():
+            db.run("create index incoming_params on incoming(params)")
+            db.run("delete from incoming where n not in (select min(n) from incoming group by params)")
+            existing = db.run(f"delete from incoming where params in ({had})", (self._map, size))
         return self._incoming(), existing
 
     def _incoming(self) -> Iterator[str]:
@@ -100,54 +118,41 @@ class _Submission:
             yield from (row[1] for row in page)
             last = page[-1][0]
 
-    def _stage(self, texts: Iterable[str]) -> int:
-        """Write tasks beyond the map's size, chunk by chunk; give their number."""
-        map, priority, index = self._map, self._spec.priority, self._first
-        texts = iter(texts)
-        while chunk := list(islice(texts, CHUNK)):
-            with self._db.writing():
-                if index == self._first:
-                    self._db.run("update map set staged=1 where id=?", (map,))
-                self._db.insert(
-                    "task", TASK_COLUMNS,
-                    [(map, index + n, params, int(State.PENDING), priority, None) for n, params in enumerate(chunk)],
-                )
-            index += len(chunk)
-            time.sleep(self._pause)
-        return index - self._first
+    def _expand(self, driver: Edge, texts: Iterable[str], ready: bool) -> int:
+        """Cross new own points with all there is upstream; a new map is cut into its groups or chunks first."""
+        staged = self._stage.open(self._map)
+        known = staged.points
+        self._stage.points(self._map, texts)
+        size = lookups.size(self._db, driver.upstream)
+        if self._record is None and driver.kind != "each":
+            expanding.Cutting(self._stage, driver, 0, size).cut()
+        last = size if driver.kind == "each" else staged.parts
+        points = expanding.points(self._db, self._map, known, staged.points)
+        made = expanding.crossed(expanding.units(self._db, driver, 0, last), points, ready)
+        return self._stage.tasks(self._map, made, self._priority)
 
-    def _publish(self, added: int) -> None:
-        db = self._db
-        with db.writing():
-            shifts = Shifts({(self._map, int(State.PENDING)): added})
-            counting.apply(db, shifts)
-            db.run(
-                "update map set size=size+?, staged=0, state=case state when 0 then 1 else state end, code_id=?,"
-                " environment_id=? where id=?",
-                (added, self._code, self._environment, self._map),
-            )
-            db.insert_one(
-                "submission", ("map_id", "at", "user_name", "code_id", "environment_id", "first", "added"),
-                (self._map, self._at, self._spec.user, self._code, self._environment, self._first, added),
-            )
+    def _grow(self, upstream: int) -> None:
+        """Grow what is made from the tasks of a map by its new tasks."""
+        new = self._stage.maps[upstream]
+        if not new.added:
+            return
+        for edge in flow.downstream(self._db, upstream):
+            if edge.drives:
+                made = self._growth(edge, new.first, new.first + new.added)
+                self._stage.tasks(edge.map, made, self._priority_of(edge))
+                self._grow(edge.map)
 
+    def _growth(self, edge: Edge, first: int, last: int) -> Iterator[NewTask]:
+        staged = self._stage.open(edge.map)
+        if edge.kind != "each":
+            known = staged.parts
+            expanding.Cutting(self._stage, edge, first, last).cut()
+            first, last = known, staged.parts
+        points = expanding.points(self._db, edge.map, 0, staged.points)
+        return expanding.crossed(expanding.units(self._db, edge, first, last), points, False)
 
-def sweep(db: Database) -> None:
-    """Remove what a submission that died has left; only by the one that holds the right to submit."""
-    for map, size, state in db.fetch("select id, size, state from map where staged=1 or state=0"):
-        while db.fetch("select 1 from task where map_id=? and idx>=? limit 1", (map, size)):
-            with db.writing():
-                db.run(
-                    "delete from task where map_id=? and idx in"
-                    f" (select idx from task where map_id=? and idx>=? order by idx limit {CHUNK})",
-                    (map, map, size),
-                )
-        with db.writing():
-            db.run("update map set staged=0 where id=?", (map,))
-            if state == rows.HIDDEN:
-                for table in ("dependency", "point", "part", "counter", "submission"):
-                    db.run(f"delete from {table} where map_id=?", (map,))
-                db.run("delete from map where id=?", (map,))
+    def _priority_of(self, edge: Edge) -> int:
+        return int(self._db.fetch("select priority from map where id=?", (edge.map,))[0][0])
 
 
 def _require_same(record: MapRecord, spec: MapSpec) -> None:
@@ -172,7 +177,7 @@ def _require_same(record: MapRecord, spec: MapSpec) -> None:
 
 def _whole(dependencies: Iterable[Dependency]) -> set[Dependency]:
     """Leave out dependencies between index ranges: each submission may bring its own."""
-    return {one for one in dependencies if not one.upstream_tasks and one.tasks is None}
+    return {one for one in dependencies if not one.upstream_tasks}
 
 
 def _listed(dependencies: set[Dependency]) -> str:

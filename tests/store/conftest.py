@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.study import Study
 from provrun.store.registry import Registry
-from tests.store.study import Study
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from fixtures.study import AT, Study, ended, grid
 from provrun.core.canonical import encode
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome, State
 from provrun.errors import Refused
 from provrun.store.registry import Registry
-from tests.store.study import AT, Study, ended, grid
 
 
 def test_submitting_gives_every_point_an_index_in_order_of_arrival(study: Study) -> None:
@@ -39,9 +39,9 @@ def test_another_recipe_under_the_same_name_is_refused_with_the_difference(study
 
 
 def test_tasks_are_claimed_by_priority_then_map_then_index(study: Study) -> None:
-    study.submit("low", grid(x=3))
+    study.submit("low", grid(x=3), priority=3)
     study.submit("high", grid(x=2), priority=5)
-    study.submit("high", [{"x": 7}])
+    study.submit("high", [{"x": 7}], priority=2)
     study.submit("last", grid(x=2), priority=-1)
     job = study.job()
     taken = study.claim(job, "last", "low", "high", limit=6)
