@@ -24,7 +24,7 @@ class Change(msgspec.Struct, frozen=True):
     ``what`` is the path of a file as it was recorded, ``then`` and ``now`` are digests in hex.
     """
 
-    kind: Literal["code", "tool", "input", "environment"]
+    kind: Literal["code", "tool", "input", "reads", "environment"]
     what: str
     then: str
     now: str | None

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from provrun.core.answers import ContextRecord
 from provrun.core.nearest import suggestion
-from provrun.core.records import MapRecord
+from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.errors import NotFound
 from provrun.ports import Lookups, Reads
 from provrun.query.rows import Rows
 from provrun.query.staleness import Digest, Staleness
+
+
+class Captured(NamedTuple):
+    """What an attempt printed, as far as it was kept."""
+
+    out: bytes = b""
+    err: bytes = b""
 
 
 class Contexts(Mapping[int, ContextRecord]):
@@ -39,19 +47,25 @@ class Contexts(Mapping[int, ContextRecord]):
 class View:
     """What a question may look at; nothing is written through it.
 
-    ``folder`` gives the absolute folder the tasks of a map start in, ``digest`` the SHA-256 of a file now, ``now`` is
-    the present time in microseconds; ``environment`` overrules the environment captured last (its digest).
+    ``folder`` gives the absolute folder the tasks of a map start in, ``digest`` the SHA-256 of a file now, ``pack`` the
+    record at a place of a job's packs (by the job's uuid), ``log`` reads such a record as what an attempt printed,
+    ``over`` tells whether a job that never said that it ended is over. ``now`` is the present time in microseconds;
+    ``environment`` overrules the environment captured last (its digest).
     """
 
     def __init__(
-        self, reads: Reads, lookups: Lookups, *, folder: Callable[[MapRecord], str], digest: Digest, now: int,
-        environment: str | None = None,
+        self, reads: Reads, lookups: Lookups, *, folder: Callable[[MapRecord], str], digest: Digest,
+        pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], over: Callable[[JobRecord], bool],
+        now: int, environment: str | None = None,
     ) -> None:
         self.reads = reads
         self.lookups = lookups
         self.folder = folder
         self.digest = digest
+        self.pack = pack
+        self.over = over
         self.now = now
+        self._log = log
         self.contexts = Contexts(reads)
         self._environment = environment
         self._maps: dict[int, MapRecord] = {}
@@ -91,6 +105,12 @@ class View:
         if map.id not in self._staleness:
             self._staleness[map.id] = Staleness(self.folder(map), self.contexts, self.digest, self.environment)
         return self._staleness[map.id]
+
+    def captured(self, attempt: AttemptRecord) -> Captured:
+        """Give what an attempt printed."""
+        if attempt.log is None:
+            return Captured()
+        return self._log(self.pack(self.contexts[attempt.context].job_uuid, attempt.log))
 
     def rows(self, map: MapRecord, read: Callable[[str], object] | None = None) -> Rows:
         """Give what makes the rows of a map; ``read`` as in `Rows`."""
