@@ -82,6 +82,7 @@ def look(place: Place, how: Looking, prefix: str = "") -> Lying:
     with View(place, how.kept_out.ignore_lines(place.root)) as view:
         asked = view.start(*_STATUS)
         listed = view.start("ls-files", "-z", "-s", "-v")
+        view.check_index()
         head = how.read_head(view)
         listing = Listing(listed.output())
         status = parse_status(asked.output())

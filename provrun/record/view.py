@@ -10,6 +10,7 @@ sees a directory of ours, it has no reason to refuse a repository that belongs t
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -87,6 +88,21 @@ class View:
             return {}
         words = self.git("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=asked.encode()).decode().split()
         return {id: int(size) for id, size in zip(words[0::2], words[1::2], strict=True) if size != "missing"}
+
+    def check_index(self) -> None:
+        """Raise `UnreadableRepository` for a damaged index, which git itself may read as if nothing were wrong."""
+        try:
+            text = (self.place.gitdir / "index").read_bytes()
+        except FileNotFoundError:
+            return
+        body, checksum = text[:-20], text[-20:]
+        # Zeros stand there when git was told to save the time for it.
+        if any(checksum) and hashlib.sha1(body, usedforsecurity=False).digest() != checksum:
+            raise UnreadableRepository(
+                f"the index of the repository in {self.place.root} is damaged",
+                value=str(self.place.gitdir / "index"),
+                next=f"remove it and run `git -C '{self.place.root}' reset`, which leaves all files as they are",
+            )
 
     def flag(self, key: str) -> bool:
         """Return a boolean of the repository's configuration that the view has taken over."""
@@ -231,7 +247,7 @@ def read_optional(path: Path) -> bytes:
     """Return the text of a file of patterns; nothing when it cannot be read."""
     try:
         return read_small(path, _IGNORE_LIMIT)
-    except OSError:
+    except (OSError, UnreadableRepository):
         return b""
 
 
