@@ -46,7 +46,9 @@ def export(
 
     Nothing is written when a law of provenance is broken or a file cannot be read.
     """
-    built, maps = page(project, names, figures=figures, revises=revises)
+    summaries, built = summarised(project, names, figures=figures, revises=revises)
+    require(summaries, built)
+    maps = [one.map.name for one in summaries]
     chunks = FORMATS[format](built)
     if path is not None:
         _write_whole(path, chunks)
@@ -56,10 +58,10 @@ def export(
     return Published(maps, built.snapshot, path)
 
 
-def page(
+def summarised(
     project: Project, names: Sequence[str] = (), *, figures: Sequence[Path] = (), revises: Path | None = None
-) -> tuple[Built, list[str]]:
-    """Build and check the page about maps and all they build on."""
+) -> tuple[list[Summary], Built]:
+    """Count maps and all they build on, upstream first, and build their page."""
     registry = project.registry
     chosen = registry.select_maps([project.map(name).name for name in names])
     if not chosen:
@@ -91,8 +93,7 @@ def page(
         figures=[_figure(one) for one in figures], leaves=_leaves(chosen),
         revises=None if revises is None else _page_name(revises),
     )
-    require([one.summary for one in told], built)
-    return built, [record.name for record in chosen]
+    return [one.summary for one in told], built
 
 
 def _parts(summaries: Summaries, record: MapRecord, cohorts: Sequence[Cohort]) -> list[Part]:
