@@ -111,7 +111,7 @@ def place_problem(place: Place, building: Building) -> str:
 @pytest.mark.parametrize(
     ("building", "says"),
     [
-        (Building(each=("A", "B")), "one --each or one --group"),
+        (Building(each=("A", "B")), "give one --each or --group"),
         (Building(each=("B",)), "B cannot build on itself"),
         (Building(each=("A",), after=("A",)), "A is named 2 times"),
         (Building(group=("A",)), "by which parameters?"),
