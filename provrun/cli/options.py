@@ -55,6 +55,7 @@ class Face:
         """Close what the command opened."""
         if self._project is not None:
             self._project.close()
+            self._project = None
 
 
 class _Shared(click.Command):

@@ -13,7 +13,7 @@ from provrun.cli.live import Live
 from provrun.cli.options import Face, command
 
 if TYPE_CHECKING:
-    from provrun.project.running import MaxFails
+    from provrun.project.running import MaxFails, RunSummary
 
 LAUNCHERS = ("sbatch", "qsub", "bsub", "flux")
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
@@ -38,16 +38,19 @@ def run(face: Face, maps: tuple[str, ...], slots: int | None, max_fails: str | N
         summary = running.run(
             project, maps, slots=slots, max_fails=_max_fails(max_fails), nice=nice, show=live
         )
+    face.out.answer(summary.document(), refs=maps, text=told(summary))
+    return summary.exit
+
+
+def told(summary: RunSummary) -> str:
+    """Say in one line what a run did."""
     words = [f"{summary.succeeded} succeeded"]
     words += [f"{n} {word}" for n, word in ((summary.failed, "failed"), (summary.lost, "lost")) if n]
     words += [f"{summary.noresult} without a result"] if summary.noresult else []
     text = ", ".join(words) + f" in {summary.seconds:.1f} s ({summary.tasks_per_second:.0f} tasks/s)"
     if summary.job is None:
         text = "nothing to run"
-    if summary.reason:
-        text += f"; ended early: {summary.reason}"
-    face.out.answer(summary.document(), refs=maps, text=text)
-    return summary.exit
+    return f"{text}; ended early: {summary.reason}" if summary.reason else text
 
 
 @command("provrun recover", "provrun recover scan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,11 +107,22 @@ def _submit(
     if not given["run_now"]:
         face.out.answer(submitted.document(), refs=[request.name], text=_told(submitted))
         return None
+    face.close()  # what runs tasks starts before anything of the registry is open
+    return _run(face, submitted)
+
+
+def _run(face: Face, submitted: Submitted) -> int:
+    from provrun.cli.live import Live
+    from provrun.cli.run import told
+    from provrun.project import running
+
     if not face.out.json:
         face.out.say(_told(submitted))
-    from provrun.cli.run import run_maps
-
-    return run_maps(face, [request.name], before=submitted.document())
+    with Live(face.out, sys.stderr) as live:
+        summary = running.run(face.project(), [submitted.name], show=live)
+    document = {**submitted.document(), "run": summary.document()}
+    face.out.answer(document, refs=[submitted.name], text=told(summary))
+    return summary.exit
 
 
 def _described(shown: Preview) -> list[str]:
