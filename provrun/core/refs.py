@@ -107,7 +107,7 @@ def parse_ref(text: str) -> Ref:
         return JobRef(rest)
     if "/" in text and not text.endswith("/"):
         return FileRef(text)
-    if colon and (slip := nearest(kind, [*_BY_HEX, "job"])):
+    if rest and (slip := nearest(kind, [*_BY_HEX, "job"])):
         raise UsageError(f"{text!r} is no REF", value=text, next=f"did you mean {slip}:{rest}?")
     raise UsageError(f"{text!r} is no REF", value=text, next=f"for a file write ./{text}" if "." in text else _FORMS)
 
