@@ -1,4 +1,4 @@
-"""`retry`, `rerun`, `cancel`, `pause`, `resume` and `set`: what a person changes later."""
+"""`retry`, `rerun`, `cancel`, `pause`, `resume`, `delete` and `set`: what a person changes later."""
 
 from __future__ import annotations
 
@@ -68,6 +68,16 @@ def resume(face: Face, maps: tuple[str, ...]) -> None:
     from provrun.project import changing
 
     _answer(face, changing.pause(face.project(), maps, paused=False), "no longer paused")
+
+
+@command("provrun delete scan --force", "provrun delete scan --force --json")
+@click.argument("name", metavar="MAP")
+@click.option("--force", is_flag=True, help="Do it: tasks and results are gone for good.")
+def delete(face: Face, name: str, force: bool) -> None:
+    """Delete a map with its tasks and results, unless other maps build on it."""
+    from provrun.project import changing
+
+    _answer(face, changing.delete(face.project(), name, force=force), "deleted")
 
 
 @command("provrun set scan --priority 10", "provrun set scan --task-time 2h --retries 3", name="set")

@@ -1,4 +1,4 @@
-"""What a person changes later: retry, rerun, cancel, pause, resume, policy."""
+"""What a person changes later: retry, rerun, cancel, pause, resume, delete, policy."""
 
 from __future__ import annotations
 
@@ -143,6 +143,17 @@ def pause(project: Project, names: Sequence[str], *, paused: bool) -> Changed:
     )
     word = "resume" if paused else "run"
     return Changed(held, tuple(names), f"provrun {word} {' '.join(names)}")
+
+
+def delete(project: Project, name: str, *, force: bool = False) -> Changed:
+    """Delete a map with its tasks and attempts; refuse without ``force``, or while other maps build on it."""
+    record = project.map(name)
+    if not force:
+        raise Refused(
+            f"delete removes {record.total} tasks of {name} and all their results for good", value=name,
+            next="add --force to do it",
+        )
+    return Changed(project.registry.delete(record.id), (name,), "provrun list")
 
 
 def set_policy(

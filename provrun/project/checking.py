@@ -6,12 +6,12 @@ from provrun.project.project import Project
 
 
 def check_database(project: Project) -> list[str]:
-    """List what is wrong with the registry's schema, database and counters; nothing is changed."""
+    """List what is wrong with the registry's schema and content; nothing is changed."""
     from provrun.store import checking
-    from provrun.store.database import connect
+    from provrun.store.registry import Registry
 
-    database = connect(project.url, readonly=True)
+    registry = Registry.open(project.url, readonly=True)
     try:
-        return checking.problems(database)
+        return checking.missing(registry.database) or registry.check()
     finally:
-        database.close()
+        registry.close()
