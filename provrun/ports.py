@@ -222,4 +222,7 @@ class Reads(Protocol):
 
     def count_reading(self, map: int, upstream: int) -> int: ...
 
+    def trails(self, map: int, tasks: Sequence[tuple[int, int | None]]) -> list[str | None]:
+        """Give what the trails (see `records.Claimed`) of tasks (index, upstream) would be if they were claimed now."""
+
     def states(self, map: int, indices: Iterable[int]) -> dict[int, State]: ...

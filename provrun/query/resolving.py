@@ -25,6 +25,7 @@ from provrun.core.refs import (
     TaskRef,
     parse_ref,
 )
+from provrun.core.terms import equal
 from provrun.errors import NotFound, UsageError
 from provrun.query.rows import short
 from provrun.query.view import View
@@ -94,7 +95,7 @@ class JobSubject(msgspec.Struct, frozen=True):
 
     @property
     def ref(self) -> str:
-        return f"job:{short(self.job.uuid)}"
+        return f"job:{self.job.id}"
 
 
 class ContentSubject(msgspec.Struct, frozen=True):
@@ -249,10 +250,7 @@ def _texts(name: str, value: Value) -> list[str]:
 
 def _agrees(text: str, params: dict[str, Value]) -> bool:
     held = decode(text)
-    return isinstance(held, dict) and all(
-        name in held and (held[name] == value and isinstance(held[name], bool) == isinstance(value, bool))
-        for name, value in params.items()
-    )
+    return isinstance(held, dict) and all(name in held and equal(held[name], value) for name, value in params.items())
 
 
 def _only(text: str, found: Sequence[T], names: Sequence[str]) -> T:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from itertools import islice
+from typing import Protocol, cast
 
 import msgspec
 
@@ -25,24 +26,31 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ATTEMPT: dict[str, object] = dict.fromkeys(FIELDS[FIELDS.index("attempt") :])
 
 Row = dict[str, object]
-Judge = Callable[[Shown], bool]
-"""Tells whether the result of a task is stale."""
+_AT_ONCE = 500
+
+
+class Judge(Protocol):
+    """Tells whether the result of a task is stale."""
+
+    def is_stale(self, shown: Shown) -> bool: ...
+
+    def prepare(self, tasks: Sequence[Shown]) -> None: ...
 
 
 class Rows:
     """Makes the rows of one map.
 
-    ``contexts`` gives the circumstances of attempts by id; ``stale`` is asked for tasks with an accepted result;
+    ``contexts`` gives the circumstances of attempts by id; ``judge`` is asked about tasks with an accepted result;
     ``read`` turns canonical JSON text into what shall stand in the row: `value` for Python, `raw` for JSON.
     """
 
     def __init__(
-        self, map: MapRecord, contexts: Mapping[int, ContextRecord], stale: Judge,
+        self, map: MapRecord, contexts: Mapping[int, ContextRecord], judge: Judge,
         read: Callable[[str], object] | None = None,
     ) -> None:
         self._map = map
         self._contexts = contexts
-        self._stale = stale
+        self._judge = judge
         self._read = read or value
         self._runs_commands = map.recipe.kind != "function"
         self._shared: dict[int, Row] = {}
@@ -57,7 +65,7 @@ class Rows:
             "index": task.index,
             "params": self._read(task.params),
             "state": task.state.word,
-            "stale": accepted and self._stale(shown),
+            "stale": accepted and self._judge.is_stale(shown),
         }
         if attempt is None:
             row |= _NO_ATTEMPT
@@ -79,7 +87,10 @@ class Rows:
 
     def rows(self, shown: Iterable[Shown]) -> Iterator[Row]:
         """Make the rows of tasks as they come."""
-        return map(self.row, shown)
+        tasks = iter(shown)
+        while several := list(islice(tasks, _AT_ONCE)):
+            self._judge.prepare(several)
+            yield from map(self.row, several)
 
     def _context(self, id: int) -> Row:
         shared = self._shared.get(id)
@@ -87,7 +98,7 @@ class Rows:
             context = self._contexts[id]
             shared = self._shared[id] = {
                 "node": context.node,
-                "job": short(context.job_uuid),
+                "job": context.job,
                 "code": short(context.code),
                 "environment": short(context.environment),
                 "defaults": self._read(encode(context.uses.defaults if context.uses is not None else {})),
@@ -149,8 +160,8 @@ def moment(at: int | None) -> str | None:
 
 
 def short(digest: str) -> str:
-    """Shorten a digest or uuid in hex to what REFs take."""
-    return digest.replace("-", "")[:SHORT]
+    """Shorten a digest in hex to what REFs take."""
+    return digest[:SHORT]
 
 
 def keys(result: object) -> dict[str, object] | None:

@@ -6,13 +6,15 @@ What attempts used is kept once for many of them, so ten million results are jud
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from provrun.core.answers import ContextRecord, Shown, Tally
 from provrun.core.records import Artifact
+from provrun.core.states import Outcome
+from provrun.ports import Reads
 
 Digest = Callable[[str], str | None]
 """Gives the SHA-256 of the file at an absolute path as it is now, None if there is none."""
@@ -21,7 +23,8 @@ Digest = Callable[[str], str | None]
 class Change(msgspec.Struct, frozen=True):
     """Something a result was made with that is different now; ``now`` is None for a file that is gone.
 
-    ``what`` is the path of a file as it was recorded, ``then`` and ``now`` are digests in hex.
+    ``what`` is the path of a file as it was recorded, ``then`` and ``now`` are digests in hex; for ``reads``, what
+    other maps gave, they are attempts or digests of many.
     """
 
     kind: Literal["code", "tool", "input", "reads", "environment"]
@@ -30,20 +33,84 @@ class Change(msgspec.Struct, frozen=True):
     now: str | None
 
 
+class ReadResults:
+    """Compares what attempts of a map read of other maps with what they would read now.
+
+    Nothing is looked at as long as no result of these maps was ever superseded.
+    """
+
+    def __init__(self, reads: Reads, map: int) -> None:
+        self._source = reads
+        self._map = map
+        self._trails: dict[int, str | None] = {}
+        self._wanted: bool | None = None
+
+    def prepare(self, tasks: Sequence[Shown]) -> None:
+        """Look up what these tasks would read now."""
+        chosen = [shown.task for shown in tasks if shown.attempt is not None and shown.attempt.trail]
+        if chosen and self._superseded():
+            trails = self._source.trails(self._map, [(task.index, task.upstream) for task in chosen])
+            self._trails = {task.index: trail for task, trail in zip(chosen, trails, strict=True)}
+
+    def changes(self, shown: Shown) -> tuple[Change, ...]:
+        """Tell which results an attempt read that are not those of now."""
+        attempt = shown.attempt
+        if attempt is None or not attempt.trail or not self._superseded():
+            return ()
+        if shown.task.index not in self._trails:
+            self.prepare([shown])
+        now = self._trails.get(shown.task.index)
+        if now == attempt.trail:
+            return ()
+        present = {tuple(entry[:2]): entry[2] for entry in _entries(now)}
+        changes = (self._change(entry, present.get(tuple(entry[:2]))) for entry in _entries(attempt.trail))
+        return tuple(change for change in changes if change is not None)
+
+    def _change(self, entry: list[int | str], now: int | str | None) -> Change | None:
+        map, index, then = int(entry[0]), int(entry[1]), entry[2]
+        if now == then:
+            return None
+        name = self._source.map_name(map)
+        if isinstance(then, str):
+            return Change("reads", f"{index} results of {name}", then, str(now) if now is not None else None)
+        digests = {attempt.number: attempt.result_digest for attempt in self._source.attempts(map, index)}
+        if isinstance(now, int) and digests.get(now) == digests.get(then):
+            return None
+        task = f"{name}/{index}"
+        return Change("reads", task, f"{task}#{then}", f"{task}#{now}" if now is not None else None)
+
+    def _superseded(self) -> bool:
+        """Tell whether a result of a map that is read here was ever superseded."""
+        if self._wanted is None:
+            self._wanted = any(
+                tally.outcome is Outcome.SUCCEEDED and tally.attempts > tally.accepted
+                for record in self._source.upstreams(self._map)
+                if record.dependency.kind != "after"
+                for tally in self._source.tallies(record.upstream)
+            )
+        return self._wanted
+
+
+def _entries(trail: str | None) -> list[list[int | str]]:
+    return msgspec.json.decode(trail, type=list[list[int | str]]) if trail else []
+
+
 class Staleness:
     """Judges the results of one map.
 
     ``folder`` is the absolute folder its tasks start in, ``environment`` the digest of the present environment, None
-    where none was ever captured.
+    where none was ever captured; ``reads`` tells what has changed of the results of other maps that attempts read.
     """
 
     def __init__(
-        self, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None
+        self, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
+        reads: ReadResults | None = None,
     ) -> None:
         self._folder = folder
         self._contexts = contexts
         self._digest = digest
         self._environment = environment
+        self._reads = reads
         self._digests: dict[str, str | None] = {}
         self._judged: dict[int, tuple[Change, ...]] = {}
 
@@ -58,7 +125,13 @@ class Staleness:
         attempt = shown.attempt
         if attempt is None or attempt.number != shown.task.accepted:
             return ()
-        return (*self.of_context(attempt.context), *self.of_inputs(shown.artifacts))
+        reads = self._reads.changes(shown) if self._reads is not None else ()
+        return (*self.of_context(attempt.context), *self.of_inputs(shown.artifacts), *reads)
+
+    def prepare(self, tasks: Sequence[Shown]) -> None:
+        """Look up at once what judging these tasks one by one will ask for."""
+        if self._reads is not None:
+            self._reads.prepare(tasks)
 
     def of_inputs(self, artifacts: Iterable[Artifact]) -> tuple[Change, ...]:
         """Give the inputs of an attempt whose files have another content now."""
@@ -74,7 +147,7 @@ class Staleness:
         return bool(self.of_task(shown))
 
     def count(self, tallies: Iterable[Tally]) -> int:
-        """Count accepted results that are stale by what many share; the own inputs of tasks are not looked at."""
+        """Count accepted results that are stale by what many share; what each task read alone is not looked at."""
         return sum(tally.accepted for tally in tallies if tally.accepted and self.of_context(tally.context))
 
     def _changes(self, context: ContextRecord) -> Iterable[Change]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from provrun.core.answers import ContextRecord, Tally
 from provrun.core.records import JobRecord, MapRecord
 from provrun.core.states import State
-from provrun.query.rows import counts, short
+from provrun.query.rows import counts
 from provrun.query.staleness import Staleness
 
 Document = dict[str, object]
@@ -47,7 +47,7 @@ def status(
         "eta_seconds": 0.0 if not left else left / rate if rate and live else None,
         "core_hours": sum(tally.wall for tally in tallies) * map.policy.cores / 3.6e9,
         "user": map.user,
-        "jobs": sorted(short(job.uuid) for job in jobs),
+        "jobs": sorted(job.id for job in jobs),
     }
 
 

@@ -94,7 +94,7 @@ class Up(Tracer):
         context = self.view.contexts[attempt.context]
         detail: dict[str, object] = {
             "attempt": id, "outcome": attempt.outcome.word, **times(attempt), "node": context.node,
-            "job": short(context.job_uuid),
+            "job": context.job,
         }
         if not self.graph.add(Node(id, "attempt", labels.attempt_line(id, attempt), detail)):
             return id

@@ -42,11 +42,11 @@ class Down(Tracer):
                 self.runs(self.used("environment", digest))
             case JobSubject(job=job):
                 self.graph.root = self.job(job)
-                self.runs(self.used("job_uuid", job.uuid))
+                self.runs(self.used("job", job.id))
             case ContentSubject():
                 self.content(subject)
 
-    def used(self, field: str, value: str) -> Iterable[tuple[int, int]]:
+    def used(self, field: str, value: object) -> Iterable[tuple[int, int]]:
         """Give (map, attempts) for the sums over attempts whose circumstances hold a value."""
         sums: Counter[int] = Counter()
         tallies = self.view.reads.tallies()

@@ -10,7 +10,6 @@ from provrun.core.records import Dependency, JobRecord, MapRecord
 from provrun.query import labels
 from provrun.query.graph import Graph, Node
 from provrun.query.resolving import Subject
-from provrun.query.rows import short
 from provrun.query.view import View
 
 MOST_NODES = 400  # beyond it what is left is counted, not drawn
@@ -58,9 +57,9 @@ class Tracer:
         return id
 
     def job(self, job: JobRecord) -> str:
-        id = f"job:{short(job.uuid)}"
+        id = f"job:{job.id}"
         label = f"{id}  {job.kind}, {job.state}, on {job.node} by {job.user}"
-        self.graph.add(Node(id, "job", label, {"job": short(job.uuid), "state": job.state}))
+        self.graph.add(Node(id, "job", label, {"job": job.id, "state": job.state}))
         return id
 
     def map_node(self, map: MapRecord) -> bool:

@@ -11,7 +11,7 @@ from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.errors import NotFound
 from provrun.ports import Lookups, Reads
 from provrun.query.rows import Rows
-from provrun.query.staleness import Digest, Staleness
+from provrun.query.staleness import Digest, ReadResults, Staleness
 
 
 class Captured(NamedTuple):
@@ -103,7 +103,10 @@ class View:
     def staleness(self, map: MapRecord) -> Staleness:
         """Give the judge of a map's results."""
         if map.id not in self._staleness:
-            self._staleness[map.id] = Staleness(self.folder(map), self.contexts, self.digest, self.environment)
+            reads = ReadResults(self.reads, map.id)
+            self._staleness[map.id] = Staleness(
+                self.folder(map), self.contexts, self.digest, self.environment, reads
+            )
         return self._staleness[map.id]
 
     def captured(self, attempt: AttemptRecord) -> Captured:
@@ -114,4 +117,4 @@ class View:
 
     def rows(self, map: MapRecord, read: Callable[[str], object] | None = None) -> Rows:
         """Give what makes the rows of a map; ``read`` as in `Rows`."""
-        return Rows(map, self.contexts, self.staleness(map).is_stale, read)
+        return Rows(map, self.contexts, self.staleness(map), read)

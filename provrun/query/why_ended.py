@@ -326,5 +326,5 @@ def _tries(facts: Facts) -> str:
     lost = f", {times(facts.lost)} lost with its job" if facts.lost else ""
     return (
         f"it was tried {times(len(facts.attempts))}{lost} (--retries {facts.map.policy.retries}); the last attempt ran"
-        f" on {context.node} in job:{short(context.job_uuid)} with code:{short(context.code)}"
+        f" on {context.node} in job:{context.job} with code:{short(context.code)}"
     )

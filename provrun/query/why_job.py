@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from provrun.core.records import JobRecord
 from provrun.core.units import format_duration
-from provrun.query.rows import moment, short
+from provrun.query.rows import moment
 from provrun.query.situations import Answer
 from provrun.query.view import View
 
 
 def why_job(view: View, job: JobRecord) -> Answer:
     """Explain a job."""
-    ref = f"job:{short(job.uuid)}"
+    ref = f"job:{job.id}"
     shape = f"{job.kind}, {job.ranks} x {job.slots} slots on {job.node}, started {moment(job.started)} by {job.user}"
     if job.state == "running":
         if view.over(job):
@@ -24,5 +24,5 @@ def why_job(view: View, job: JobRecord) -> Answer:
         )
     return Answer(
         ref, "job-ended", f"it ended {moment(job.ended)}: {job.reason or 'no reason given'}", (shape,),
-        f"provrun job show {short(job.uuid)}",
+        f"provrun job show {job.id}",
     )

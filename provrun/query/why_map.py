@@ -9,7 +9,6 @@ from provrun.core.answers import Tally
 from provrun.core.records import JobRecord, MapRecord
 from provrun.core.states import Outcome, State
 from provrun.query.facts import FEW, Facts
-from provrun.query.rows import short
 from provrun.query.situations import Situation, plural
 from provrun.query.view import View
 
@@ -103,7 +102,7 @@ class MapRunning(_OfMap):
         return facts.count(State.RUNNING) > 0 and bool(facts.jobs)
 
     def because(self, facts: MapFacts) -> str:
-        jobs = ", ".join(f"job:{short(job.uuid)}" for job in facts.jobs)
+        jobs = ", ".join(f"job:{job.id}" for job in facts.jobs)
         return f"{plural(facts.count(State.RUNNING), 'task')} of it are held by {jobs}"
 
     def next(self, facts: MapFacts) -> str:

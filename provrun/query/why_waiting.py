@@ -8,7 +8,7 @@ from typing import ClassVar
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration
 from provrun.query.facts import FEW, Facts, Wait
-from provrun.query.rows import moment, short
+from provrun.query.rows import moment
 from provrun.query.situations import Situation, plural, times
 
 AHEAD = 100_000  # tasks before this one are counted up to here
@@ -171,7 +171,7 @@ class Next(_Pending):
         return facts.task.state is State.PENDING
 
     def because(self, facts: Facts) -> str:
-        jobs = ", ".join(f"job:{short(job.uuid)}" for job in facts.jobs)
+        jobs = ", ".join(f"job:{job.id}" for job in facts.jobs)
         return f"it is pending and the first in line: {jobs} takes it soon, if it works on {facts.map.name}"
 
     def next(self, facts: Facts) -> str:
@@ -189,7 +189,7 @@ class Orphaned(Situation[Facts]):
 
     def because(self, facts: Facts) -> str:
         holder = facts.holder
-        who = f"job:{short(holder.uuid)} on {holder.node}" if holder is not None else "its job"
+        who = f"job:{holder.id} on {holder.node}" if holder is not None else "its job"
         return f"it is marked as running, but {who}, which held it, is over"
 
     def next(self, facts: Facts) -> str:
@@ -210,7 +210,7 @@ class Running(Situation[Facts]):
         assert job is not None
         since = format_duration(max(0, facts.view.now - job.started) / 1e6)
         return (
-            f"it is attempt {facts.task.attempts}, held by job:{short(job.uuid)} on {job.node}, which runs since"
+            f"it is attempt {facts.task.attempts}, held by job:{job.id} on {job.node}, which runs since"
             f" {moment(job.started)} ({since})"
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -56,6 +56,12 @@ class FlowReads:
         """Count the tasks of a map that read an upstream task, group or chunk."""
         found = self.db.one("select count(*) from task where map_id = ? and upstream = ?", (map, upstream))
         return int(found[0]) if found else 0
+
+    def trails(self, map: int, tasks: Sequence[tuple[int, int | None]]) -> list[str | None]:
+        """Give what the trails of tasks (index, upstream) would be if they were claimed now."""
+        from provrun.store import reading
+
+        return [trail for _, trail in reading.flowing(self.db, map, tasks)]
 
     def states(self, map: int, indices: Iterable[int]) -> dict[int, State]:
         """Give the states of some tasks."""
