@@ -142,7 +142,7 @@ def resolve(view: View, text: str) -> Subject:
 
 def tasks_with(view: View, map: MapRecord, params: dict[str, Value], limit: int) -> list[Shown]:
     """Give the first tasks that have these values of parameters; numbers are compared by value."""
-    sieve = [_texts(name, value) for name, value in params.items()]
+    sieve = [texts(name, value) for name, value in params.items()]
     matching = (shown for shown in view.reads.stream(map.id, containing=sieve) if _agrees(shown.task.params, params))
     return list(islice(matching, limit))
 
@@ -234,7 +234,7 @@ def _unknown_file(view: View, path: str, digest: str) -> NotFound:
     return NotFound(f"no attempt made or read the content of {path}", value=digest, next="is it declared --output?")
 
 
-def _texts(name: str, value: Value) -> list[str]:
+def texts(name: str, value: Value) -> list[str]:
     """Give the texts of which one must stand in canonical parameters that hold this value; none if that says little."""
     if isinstance(value, str | bool | None):
         values: list[Value] = [value]

@@ -1,0 +1,172 @@
+"""Which tasks of a map a condition means: sieved by the database as far as it can, then looked at one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+from provrun.core.answers import Shown
+from provrun.core.canonical import Blob, Value
+from provrun.core.conditions import MISSING, Condition, Missing
+from provrun.core.nearest import suggestion
+from provrun.core.records import MapRecord
+from provrun.core.states import Outcome, State
+from provrun.errors import UsageError
+from provrun.query.resolving import texts
+from provrun.query.rows import FIELDS, Row, Rows, value
+from provrun.query.view import View
+
+_WORDS = frozenset(word.word for word in (*State, *Outcome))
+_BY_HEX = ("code", "environment")
+_LEFT_OUT = ("params", "result", "outputs", "defaults")  # fields of a row that are no single value
+
+
+def select(
+    view: View, map: MapRecord, where: Condition | None = None, *, state: State | None = None, artifacts: bool = True
+) -> Iterator[Shown]:
+    """Give the tasks of a map in a state for which a condition holds, by index.
+
+    A name is a parameter, then a key of the result, then a field of the row. Raises `UsageError` when nothing matches
+    and a name was never found, with the nearest known one.
+    """
+    if where is None:
+        yield from view.reads.stream(map.id, state=state, artifacts=artifacts)
+        return
+    names = Names(view, map, where)
+    if map.total == 0:
+        return
+    found = False
+    for shown in names.sieved(state):
+        if where.evaluate(names.of(shown)):
+            found = True
+            yield shown
+    if not found:
+        names.refuse_unknown()
+
+
+class Names:
+    """What the names in a condition stand for in one map."""
+
+    def __init__(self, view: View, map: MapRecord, where: Condition) -> None:
+        self._view = view
+        self._map = map
+        self._rows: Rows = view.rows(map)
+        self._names = where.names()
+        self._never_found = set(self._names)
+        first = view.reads.shown(map.id, 0)
+        params = value(first.task.params) if first is not None else {}
+        self._params = (*map.own, *(name for name in cast("dict[str, object]", params) if name not in map.own))
+        self._text = {word for word in where.words() if word in _WORDS and not self._known(word)} - set(self._names)
+        self._equal = where.equalities(lambda word: word in self._text)
+
+    def sieved(self, state: State | None) -> Iterator[Shown]:
+        """Give the tasks that the database cannot rule out."""
+        reads = self._view.reads
+        wanted = self._equal.get("state") if "state" not in self._params else None
+        if isinstance(wanted, str):
+            asked = next((each for each in State if each.word == wanted), None)
+            if asked is None or (state is not None and asked is not state):
+                return iter(())
+            state = asked
+        index = self._equal.get("index") if "index" not in self._params else None
+        if isinstance(index, int) and not isinstance(index, bool):
+            chosen = reads.picked(self._map.id, [index]) if 0 <= index < self._map.total else iter(())
+            return (shown for shown in chosen if state is None or shown.task.state is state)
+        containing = [
+            texts(name.removeprefix("param."), wanted)
+            for name, wanted in self._equal.items()
+            if name in self._params or (name.startswith("param.") and name.count(".") == 1)
+        ]
+        return reads.stream(self._map.id, state=state, containing=containing)
+
+    def of(self, shown: Shown) -> Callable[[str], Value | Missing]:
+        """Give the lookup of names for one task; what is not asked for is not made."""
+        task = _Task(self._rows, shown)
+
+        def lookup(name: str) -> Value | Missing:
+            found = self._find(task, name)
+            if found is not MISSING:
+                self._never_found.discard(name)
+            return found
+
+        return lookup
+
+    def refuse_unknown(self) -> None:
+        """Raise `UsageError` for a name that no task had."""
+        for name in self._names:
+            if name in self._never_found and not self._known(name):
+                known = [*self._params, *FIELDS]
+                raise UsageError(
+                    f"no task of {self._map.name} has anything named {name}", value=name,
+                    next=suggestion(name, known, f"its parameters are {', '.join(self._params) or 'none'}"),
+                )
+
+    def _known(self, name: str) -> bool:
+        return name in self._params or name in FIELDS or name.removeprefix("param.") in self._params
+
+    def _find(self, task: _Task, name: str) -> Value | Missing:
+        if name in self._text:
+            return MISSING
+        kind, _, rest = name.partition(".")
+        if rest and kind == "param":
+            return _dig(task.params, rest)
+        if rest and kind == "result":
+            return _dig(task.result, rest)
+        if rest and kind == "tag":
+            return self._map.tags.get(rest, MISSING)
+        if name == "result":
+            return cast("Value | Missing", task.row["result"])
+        found = _dig(task.params, name)
+        found = _dig(task.result, name) if found is MISSING else found
+        if found is not MISSING or name not in FIELDS or name in _LEFT_OUT:
+            return found
+        field = cast("Value", task.row[name])
+        wanted = self._equal.get(name)
+        if name in _BY_HEX and isinstance(field, str) and isinstance(wanted, str):
+            # Digests are known by their first digits.
+            digits = wanted.partition(":")[2] or wanted
+            return wanted if len(digits) >= 4 and (field.startswith(digits) or digits.startswith(field)) else field
+        return MISSING if field is None else field
+
+
+class _Task:
+    """A task seen by a condition: its parts, each made when first looked at."""
+
+    __slots__ = ("_params", "_result", "_row", "_rows", "_shown")
+
+    def __init__(self, rows: Rows, shown: Shown) -> None:
+        self._rows = rows
+        self._shown = shown
+        self._params: object = None
+        self._result: object = MISSING
+        self._row: Row | None = None
+
+    @property
+    def params(self) -> object:
+        if self._params is None:
+            self._params = value(self._shown.task.params)
+        return self._params
+
+    @property
+    def result(self) -> object:
+        if self._result is MISSING:
+            attempt = self._shown.attempt
+            accepted = attempt is not None and attempt.number == self._shown.task.accepted
+            self._result = value(attempt.result) if accepted and attempt and attempt.result is not None else None
+        return self._result
+
+    @property
+    def row(self) -> Row:
+        if self._row is None:
+            self._row = self._rows.row(self._shown)
+        return self._row
+
+
+def _dig(held: object, name: str) -> Value | Missing:
+    """Look a name up in an object; ``a.b`` is looked for as it stands, then step by step."""
+    if not isinstance(held, Mapping) or isinstance(held, Blob):
+        return MISSING
+    if name in held:
+        return cast("Value", held[name])
+    first, dot, rest = name.partition(".")
+    return _dig(held.get(first), rest) if dot else MISSING
