@@ -57,6 +57,10 @@ class Database(ABC):
         """Tell whether there is a table of this name."""
 
     @abstractmethod
+    def damage(self) -> list[str]:
+        """Give what the database itself finds wrong with its files."""
+
+    @abstractmethod
     def writing(self, *, claiming: bool = False) -> AbstractContextManager[None]:
         """Open a writing transaction: committed at the end of the block, rolled back on any error.
 
@@ -152,6 +156,11 @@ class SqliteDatabase(Database):
 
     def has_table(self, name: str) -> bool:
         return bool(self.fetch("select 1 from sqlite_master where type='table' and name=?", (name,)))
+
+    def damage(self) -> list[str]:
+        found = [str(row[0]) for row in self.fetch("pragma integrity_check")]
+        dangling = self.fetch("pragma foreign_key_check")
+        return [*(line for line in found if line != "ok"), *(f"{row[0]} refers to no {row[2]}" for row in dangling)]
 
     @contextmanager
     def writing(self, *, claiming: bool = False) -> Iterator[None]:

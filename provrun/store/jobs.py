@@ -50,8 +50,6 @@ def abandon(db: Database, job: int, at: int) -> int:
             "attempt", ("map_id", "idx", "number", "context_id", "outcome", "rss_shared"),
             [(*row, contexts[row[0]], int(Outcome.LOST), 0) for row in lost],
         )
-        for map, context in sorted(contexts.items()):
-            tallies.add_unmeasured(db, map, context, Outcome.LOST, sum(1 for row in lost if row[0] == map))
         db.run("update task set state=1, job_id=null, accepted=0 where state=2 and job_id=?", (job,))
         shifts = Shifts()
         for map, _, _ in lost:

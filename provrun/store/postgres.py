@@ -69,6 +69,9 @@ class PostgresDatabase(Database):
     def has_table(self, name: str) -> bool:
         return self.fetch("select to_regclass(?)", (name,)) != [(None,)]
 
+    def damage(self) -> list[str]:
+        return []  # PostgreSQL sees to its own files
+
     @contextmanager
     def writing(self, *, claiming: bool = False) -> Iterator[None]:
         # Readiness and counters are judged from what others have committed, so writers follow one another, as they do

@@ -123,13 +123,13 @@ def _take_back(db: Database, edge: Edge, scope: Scope) -> None:
 
 def promote(db: Database, map: int, scope: Scope) -> int:
     """Make pending what waits, lies in scope and is ready."""
-    ready, values = _ready(db, map)
+    ready, values = condition(db, map)
     return _turn(db, map, (State.WAITING, State.PENDING), (f"{scope[0]} and {ready}", (*scope[1], *values)))
 
 
 def block(db: Database, map: int, scope: Scope) -> int:
     """Make waiting what is pending, lies in scope and is not ready."""
-    ready, values = _ready(db, map)
+    ready, values = condition(db, map)
     return _turn(db, map, (State.PENDING, State.WAITING), (f"{scope[0]} and not ({ready})", (*scope[1], *values)))
 
 
@@ -157,7 +157,7 @@ def _turn(db: Database, map: int, states: tuple[State, State], scope: Scope) -> 
     return n
 
 
-def _ready(db: Database, map: int) -> Scope:
+def condition(db: Database, map: int) -> Scope:
     """Give the condition under which a task of the map is ready."""
     terms: list[str] = []
     values: list[object] = []

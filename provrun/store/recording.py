@@ -113,7 +113,6 @@ def _keep_late(db: Database, one: Ended) -> bool:
     if in_use:
         return False
     tallies.forget(db, one.map, one.index, one.number, Outcome.LOST)
-    tallies.forget(db, one.map, one.index, one.number, Outcome.LOST)
     db.run(
         f"delete from attempt where map_id=? and idx=? and number=? and outcome={int(Outcome.LOST)}",
         (one.map, one.index, one.number),

@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provrun.errors import Refused
-from provrun.store import changes, claiming, ddl, interning, jobs, lookups, migrations, reading, recording, submitting
+from provrun.store import (
+    changes,
+    claiming,
+    ddl,
+    integrity,
+    interning,
+    jobs,
+    lookups,
+    migrations,
+    reading,
+    recording,
+    submitting,
+)
 from provrun.store.database import Database, connect
 
 if TYPE_CHECKING:
@@ -73,6 +85,10 @@ class Registry:
     def close(self) -> None:
         """Close the connection."""
         self.database.close()
+
+    def check(self) -> list[str]:
+        """Give the problems found in the registry, in words; none if it is sound."""
+        return integrity.check(self.database)
 
     # Interning
 

@@ -1,0 +1,151 @@
+"""Whether the registry is sound: everything it keeps twice must agree, and everything it refers to must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provrun.core.canonical import digest_text
+from provrun.core.states import Outcome, State
+from provrun.store import flow, readiness
+from provrun.store.database import BATCH, Database
+
+MOST = 20  # problems of one kind that are told one by one
+
+_VISIBLE = "from task t join map m on m.id=t.map_id where m.state>0 and t.idx<m.size"
+
+# What each query finds is wrong; its first columns are the name of the map and the index.
+_TASKS = {
+    "succeeded without an accepted attempt, or accepted without having succeeded":
+        f"select m.name, t.idx {_VISIBLE} and (t.state=3)<>(t.accepted>0)",
+    "its accepted attempt is missing or did not succeed":
+        f"select m.name, t.idx {_VISIBLE} and t.accepted>0 and not exists (select 1 from attempt a where"
+        f" a.map_id=t.map_id and a.idx=t.idx and a.number=t.accepted and a.outcome={int(Outcome.SUCCEEDED)})",
+    "running without a live job":
+        f"select m.name, t.idx {_VISIBLE} and t.state=2 and not exists"
+        " (select 1 from job j where j.id=t.job_id and j.state='running')",
+    "held by a job without running": f"select m.name, t.idx {_VISIBLE} and t.state<>2 and t.job_id is not null",
+    "an attempt has a number that was never given": "select m.name, a.idx from attempt a join map m on m.id=a.map_id"
+        " left join task t on t.map_id=a.map_id and t.idx=a.idx where t.attempts is null or a.number>t.attempts"
+        " or a.number<1",
+    "an attempt's circumstances are missing": "select m.name, a.idx from attempt a join map m on m.id=a.map_id"
+        " where not exists (select 1 from context x where x.id=a.context_id)",
+    "an artifact's attempt is missing": "select m.name, r.idx from artifact r join map m on m.id=r.map_id where not"
+        " exists (select 1 from attempt a where a.map_id=r.map_id and a.idx=r.idx and a.number=r.number)",
+}
+
+
+def check(db: Database) -> list[str]:
+    """Give the problems found in the registry, in words; none if it is sound. Reads everything."""
+    with db.reading():
+        return [*db.damage(), *_tasks(db), *_sizes(db), *_counters(db), *_tallies(db), *_waiting(db), *_results(db)]
+
+
+def _tasks(db: Database) -> Iterator[str]:
+    for problem, sql in _TASKS.items():
+        found = db.fetch(f"{sql} order by 1, 2 limit {MOST + 1}")
+        yield from (f"{name}/{index}: {problem}" for name, index in found[:MOST])
+        if len(found) > MOST:
+            yield f"and more: {problem}"
+
+
+def _sizes(db: Database) -> Iterator[str]:
+    """Indices run from 0 without a gap, and each was submitted once."""
+    for name, size, there, last, submitted in db.fetch(
+        "select m.name, m.size, (select count(*) from task t where t.map_id=m.id and t.idx<m.size),"
+        " (select coalesce(max(t.idx), -1) from task t where t.map_id=m.id and t.idx<m.size),"
+        " (select coalesce(sum(s.added), 0) from submission s where s.map_id=m.id) from map m where m.state>0"
+    ):
+        if not size == there == last + 1 == submitted:
+            yield f"{name}: {size} tasks are counted, {there} are there up to index {last}, {submitted} were submitted"
+
+
+def _counters(db: Database) -> Iterator[str]:
+    counted = db.fetch("select m.name, c.state, c.n from counter c join map m on m.id=c.map_id where c.n<>0")
+    found = db.fetch(f"select m.name, t.state, count(*) {_VISIBLE} group by m.name, t.state")
+    for name, state, n in sorted(set(counted) ^ set(found)):
+        yield f"{name}: {n} tasks are {State(state).word}, counted or found, but not both"
+
+
+def _tallies(db: Database) -> Iterator[str]:
+    kept = db.fetch("select map_id, context_id, outcome, attempts, accepted from tally where attempts<>0")
+    found = db.fetch(
+        "select a.map_id, a.context_id, a.outcome, count(*), sum(case when t.accepted=a.number then 1 else 0 end)"
+        " from attempt a join task t on t.map_id=a.map_id and t.idx=a.idx group by a.map_id, a.context_id, a.outcome"
+    )
+    plain = {tuple(int(n) for n in row) for row in found}
+    for map, context, outcome, n, accepted in sorted(set(kept) ^ plain):
+        yield (
+            f"map {map}: {n} attempts of context {context} {Outcome(outcome).word}, {accepted} accepted,"
+            " counted or found, but not both"
+        )
+
+
+def _waiting(db: Database) -> Iterator[str]:
+    """What is ready is pending, what is not is waiting, and what is missing was counted right."""
+    for map, name in db.fetch("select id, name from map where state>0"):
+        edges = flow.upstream(db, map)
+        if not edges:
+            continue
+        ready, values = readiness.condition(db, map)
+        for state, condition in ((State.WAITING, ready), (State.PENDING, f"not ({ready})")):
+            found = db.fetch(
+                f"select idx from task where state={int(state)} and map_id=? and {condition}"
+                f" and idx<(select size from map where id=?) order by idx limit {MOST}",
+                (map, *values, map),
+            )
+            yield from (f"{name}/{index}: {state.word}, but should not be" for (index,) in found)
+        for edge in edges:
+            if edge.kind in {"group", "chunk"}:
+                yield from _parts(db, name, edge)
+            elif edge.ranges is not None:
+                yield from _ranges(db, name, edge)
+
+
+def _parts(db: Database, name: str, edge: flow.Edge) -> Iterator[str]:
+    """Groups and chunks hold every upstream task once, and count those that are not as they must be."""
+    members = 0
+    parts = db.fetch("select number, members, size, missing from part where map_id=?", (edge.map,))
+    for number, text, size, missing in parts:
+        runs = flow.members_of(text)
+        members += flow.length(runs)
+        found = sum(_unsatisfied(db, edge, run) for run in runs)
+        if (size, missing) != (flow.length(runs), found):
+            yield f"{name}: part {number} counts {size} members, {missing} missing, but {found} are"
+    there = db.fetch("select size from map where id=?", (edge.upstream,))[0][0]
+    if members != there or len(parts) != edge.parts:
+        yield f"{name}: {len(parts)} parts hold {members} of {there} upstream tasks"
+
+
+def _unsatisfied(db: Database, edge: flow.Edge, run: flow.Run) -> int:
+    first, step, count = run
+    found = db.fetch(
+        f"select count(*) from task where map_id=? and idx>=? and idx<? and (idx-?)%?=0 and not {edge.satisfied_sql}",
+        (edge.upstream, first, first + step * count, first, step),
+    )
+    return int(found[0][0])
+
+
+def _ranges(db: Database, name: str, edge: flow.Edge) -> Iterator[str]:
+    found = sum(_unsatisfied(db, edge, (first, 1, last - first)) for first, last in edge.upstream_ranges())
+    kept = db.fetch("select missing from dependency where id=?", (edge.id,))[0][0]
+    if found != kept:
+        yield f"{name}: tasks {edge.first} to {edge.last} wait for {kept} others, but {found} have not ended"
+
+
+def _results(db: Database) -> Iterator[str]:
+    """Results are what their digests say."""
+    key: tuple[int, int, int] = (-1, 0, 0)
+    told = 0
+    while page := db.fetch(
+        "select map_id, idx, number, result, result_digest from attempt where (map_id, idx, number)>(?,?,?)"
+        f" order by map_id, idx, number limit {BATCH}",
+        key,
+    ):
+        for map, index, number, result, digest in page:
+            wrong = (result is None) != (digest is None) or (
+                result is not None and digest_text("result", result) != bytes(digest)
+            )
+            if wrong and told < MOST:
+                told += 1
+                yield f"map {map}: the result of {index}#{number} is not what its digest says"
+        key = page[-1][:3]
