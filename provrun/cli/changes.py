@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provrun.cli.options import Face, command
+from provrun.cli.options import Face, MapName, command, given_refs
 from provrun.cli.policy import policy_options, taken
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ where = click.option("--where", metavar="CONDITIONS", help="Only tasks for which
 
 
 @command("provrun retry", "provrun retry scan --where 'outcome == timeout' --task-time x2")
-@click.argument("refs", metavar="[MAP|REF]...", nargs=-1)
+@click.argument("refs", metavar="[MAP|REF]...", nargs=-1, type=MapName())
 @where
 @click.option("--task-time", metavar="xF", help="Multiply their time limit.")
 @click.option("--task-memory", metavar="xF", help="Multiply their memory limit.")
@@ -26,12 +26,14 @@ def retry(
     """Let failed and cancelled tasks run again (default: of all maps)."""
     from provrun.project import changing
 
-    project = face.project()
-    _answer(face, changing.retry(project, refs, where, task_time=task_time, task_memory=task_memory), "to run again")
+    changed = changing.retry(
+        face.project(), given_refs(refs), where, task_time=task_time, task_memory=task_memory
+    )
+    _answer(face, changed, "to run again")
 
 
 @command("provrun rerun scan --stale --force", "provrun rerun scan --where 'x < 3' --force")
-@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True)
+@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True, type=MapName())
 @where
 @click.option("--stale", is_flag=True, help="Only tasks whose results are stale.")
 @click.option("--force", is_flag=True, help="Do it: the results become superseded.")
@@ -39,21 +41,21 @@ def rerun(face: Face, refs: tuple[str, ...], where: str | None, stale: bool, for
     """Let succeeded tasks run again; the old results are kept and stay visible."""
     from provrun.project import changing
 
-    _answer(face, changing.rerun(face.project(), refs, where, stale=stale, force=force), "to run again")
+    _answer(face, changing.rerun(face.project(), given_refs(refs), where, stale=stale, force=force), "to run again")
 
 
 @command("provrun cancel scan", "provrun cancel scan --where 'x > 100'")
-@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True)
+@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True, type=MapName())
 @where
 def cancel(face: Face, refs: tuple[str, ...], where: str | None) -> None:
     """Cancel tasks that have not ended; running ones are stopped."""
     from provrun.project import changing
 
-    _answer(face, changing.cancel(face.project(), refs, where), "cancelled")
+    _answer(face, changing.cancel(face.project(), given_refs(refs), where), "cancelled")
 
 
 @command("provrun pause scan", "provrun pause scan spectra --json")
-@click.argument("maps", metavar="MAP...", nargs=-1, required=True)
+@click.argument("maps", metavar="MAP...", nargs=-1, required=True, type=MapName())
 def pause(face: Face, maps: tuple[str, ...]) -> None:
     """Start no more tasks of a map; running ones go on."""
     from provrun.project import changing
@@ -62,7 +64,7 @@ def pause(face: Face, maps: tuple[str, ...]) -> None:
 
 
 @command("provrun resume scan", "provrun resume scan spectra --json")
-@click.argument("maps", metavar="MAP...", nargs=-1, required=True)
+@click.argument("maps", metavar="MAP...", nargs=-1, required=True, type=MapName())
 def resume(face: Face, maps: tuple[str, ...]) -> None:
     """Start tasks of a paused map again."""
     from provrun.project import changing
@@ -71,7 +73,7 @@ def resume(face: Face, maps: tuple[str, ...]) -> None:
 
 
 @command("provrun delete scan --force", "provrun delete scan --force --json")
-@click.argument("name", metavar="MAP")
+@click.argument("name", metavar="MAP", type=MapName())
 @click.option("--force", is_flag=True, help="Do it: tasks and results are gone for good.")
 def delete(face: Face, name: str, force: bool) -> None:
     """Delete a map with its tasks and results, unless other maps build on it."""
@@ -81,7 +83,7 @@ def delete(face: Face, name: str, force: bool) -> None:
 
 
 @command("provrun set scan --priority 10", "provrun set scan --task-time 2h --retries 3", name="set")
-@click.argument("name", metavar="MAP")
+@click.argument("name", metavar="MAP", type=MapName())
 @where
 @click.option("--priority", metavar="P", type=int, help="Larger first.")
 @policy_options

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,9 +15,11 @@ import click
 from provrun.cli.main import COMMANDS, EXAMPLES, help_text
 from provrun.cli.output import Output
 from provrun.core.nearest import suggestion
-from provrun.errors import UsageError
+from provrun.errors import ProvrunError, UsageError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from provrun.project.project import Project
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -141,6 +144,31 @@ class Root(Group):
 
 
 root = Root("provrun")
+
+
+class MapName(click.ParamType[str]):
+    """The name of a map, or a REF; shells complete the names there are."""
+
+    name = "map"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from provrun.project.project import Project
+
+        try:
+            project = Project.find(ctx.params.get("project"))
+            names = project.registry.map_names()
+            project.close()
+        except ProvrunError:  # nobody wants to read errors while typing
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def given_refs(refs: Sequence[str]) -> list[str]:
+    """Give REFs as they were given, with the lines of stdin in place of ``-``."""
+    lines = [line.strip() for line in sys.stdin] if "-" in refs else []
+    return [each for ref in refs for each in (lines if ref == "-" else [ref]) if each]
 
 
 def _with_face(function: F) -> F:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provrun.cli.options import Face, command
+from provrun.cli.options import Face, MapName, command
 from provrun.cli.output import as_json, cell
 from provrun.cli.policy import policy_options, taken
 from provrun.cli.submit_options import DATA, DEPENDENCIES, PARAMETERS, SUBMISSION, all_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "provrun submit gaps --each spectra --function analysis.py:gap_ratio",
     kind=WithCommand,
 )
-@click.argument("name", metavar="MAP")
+@click.argument("name", metavar="MAP", type=MapName())
 @click.option("--function", metavar="module:callable|file.py:callable", help="Apply a Python function.")
 @click.option("--shell", is_flag=True, help="The command is one word that bash runs.")
 @all_of(*PARAMETERS, *DEPENDENCIES, *DATA)
@@ -56,7 +56,7 @@ def submit(face: Face, name: str, **given: Any) -> int | None:
 
 
 @command("provrun load jobs commands.txt", "generate | provrun load jobs - --task-time 10m")
-@click.argument("name", metavar="MAP")
+@click.argument("name", metavar="MAP", type=MapName())
 @click.argument("file", metavar="FILE|-")
 @all_of(*DEPENDENCIES)
 @policy_options

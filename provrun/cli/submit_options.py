@@ -7,15 +7,19 @@ from typing import Any, TypeVar
 
 import click
 
+from provrun.cli.options import MapName
+
 F = TypeVar("F", bound=Callable[..., Any])
 
+_MAPS: dict[str, Any] = {"metavar": "MAP", "type": MapName(), "multiple": True}
+
 DEPENDENCIES = (
-    click.option("--each", metavar="MAP", multiple=True, help="One task per task of MAP and point of --param."),
-    click.option("--all", "all_", metavar="MAP", multiple=True, help="Read all tasks of MAP in one task."),
-    click.option("--group", metavar="MAP", multiple=True, help="One task per group of tasks of MAP: --by or --chunk."),
+    click.option("--each", **_MAPS, help="One task per task of MAP and point of --param."),
+    click.option("--all", "all_", **_MAPS, help="Read all tasks of MAP in one task."),
+    click.option("--group", **_MAPS, help="One task per group of tasks of MAP: --by or --chunk."),
     click.option("--by", metavar="NAME,...", help="The parameters that make the groups."),
     click.option("--chunk", metavar="N", type=int, help="One task per N tasks of the map to group."),
-    click.option("--after", metavar="MAP", multiple=True, help="Start when MAP has finished; nothing flows."),
+    click.option("--after", **_MAPS, help="Start when MAP has finished; nothing flows."),
     click.option("--on-failed", type=click.Choice(["wait", "skip"]), help="With failed tasks upstream (default wait)."),
 )
 SUBMISSION = (
