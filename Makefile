@@ -35,6 +35,7 @@ soak: packages $(VENV)/.for-test ## the long runs
 	$(BIN)/python -m pytest -m soak -n 0
 
 docs: $(VENV)/.for-test ## build the documentation into site/
+	@$(BIN)/python .ci/commands-page >docs/reference/commands.md
 	@$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
