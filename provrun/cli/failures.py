@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 
 import click
 
@@ -37,6 +36,8 @@ def guarded(words: list[str]) -> int:
         failure = explained(error)
         code = failure.exit
         if debug:
+            import traceback
+
             traceback.print_exc()
     else:
         return code if isinstance(code, int) else 0

@@ -91,8 +91,8 @@ class _Shared(click.Command):
 def _shared_options() -> tuple[click.Option, ...]:
     return (
         click.Option(
-            ["--project"], envvar="PROVRUN_PROJECT", metavar="DIR", type=click.Path(path_type=Path),
-            help="The project's folder (default: the nearest .provrun upward).",
+            ["--project"], metavar="DIR", type=click.Path(path_type=Path),
+            help="The project's folder (default: PROVRUN_PROJECT, else the nearest .provrun upward).",
         ),
         click.Option(["--json"], is_flag=True, help="Print one JSON document."),
         click.Option(["-q", "--quiet"], is_flag=True, help="Print references only."),

@@ -29,11 +29,12 @@ class Project:
 
     @classmethod
     def find(cls, start: Path | None = None, *, create: bool = False) -> Project:
-        """Open the project in ``start``, or the nearest one upward from here if it is None.
+        """Open the project in ``start`` or ``PROVRUN_PROJECT``, else the nearest one upward from here.
 
         With ``create`` one is made where there is none: in ``start``, or at the git root or here, but never
         unasked in the home folder. Raises `NoProject` or `Refused`.
         """
+        start = asked(start)
         root = locate(start)
         if root is not None:
             return cls(root)
@@ -51,7 +52,7 @@ class Project:
         """Make a project in a folder, with its registry at ``url`` (default: a SQLite file); refuse if there is one."""
         from provrun.store.registry import Registry
 
-        root = root.absolute()
+        root = root.resolve()
         folder = root / DIR
         if (folder / "config.toml").exists():
             raise Refused(f"there is a project in {root} already", value=str(root), next="provrun config shows it")
@@ -100,19 +101,27 @@ def default_url(folder: Path) -> str:
 
 
 def locate(start: Path | None = None) -> Path | None:
-    """Give the root of the project in ``start``, or of the nearest upward from here if it is None."""
+    """Give the root of the project in ``start`` or ``PROVRUN_PROJECT``, else of the nearest upward from here."""
+    start = asked(start)
     if start is not None:
-        start = start.absolute()
         root = start.parent if start.name == DIR else start
         return root if _is_project(root) else None
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if _is_project(folder)), None)
 
 
+def asked(start: Path | None) -> Path | None:
+    """Give the folder that was asked for, as an argument or in ``PROVRUN_PROJECT``; None if none was."""
+    if start is None and "PROVRUN_PROJECT" in os.environ:
+        start = Path(os.environ["PROVRUN_PROJECT"])
+    return start.resolve() if start is not None else None
+
+
 def place(start: Path | None = None) -> Path:
-    """Give the folder where `submit` makes a project: ``start``, else the git root or here; never the home folder."""
+    """Give the folder where `submit` makes a project: the one asked for, else the git root or here, never home."""
+    start = asked(start)
     if start is not None:
-        return start.absolute()
+        return start
     here = Path.cwd()
     home = Path.home()
     if home.is_relative_to(here):
