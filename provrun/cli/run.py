@@ -22,34 +22,51 @@ ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID"
 @command("provrun run scan -j 8", "provrun run --max-fails 5%")
 @click.argument("maps", metavar="[MAP]...", nargs=-1)
 @click.option("-j", "--slots", type=click.IntRange(1), metavar="N", help="Tasks at once (default: usable cores).")
+@click.option("--mpi", "ranks", type=click.IntRange(1), metavar="RANKS", help="Over MPI; slots are per rank.")
 @click.option("--max-fails", metavar="N|P%", help="Stop when so many tasks have failed.")
 @click.option("--nice", type=click.IntRange(0, 19), default=0, metavar="N", help="Give way to other processes.")
-def run(face: Face, maps: tuple[str, ...], slots: int | None, max_fails: str | None, nice: int) -> int:
+def run(
+    face: Face, maps: tuple[str, ...], slots: int | None, ranks: int | None, max_fails: str | None, nice: int
+) -> int:
     """Run tasks of these maps and of all they build on (default: of all maps) until nothing is left that could run.
 
     Ctrl-C lets running tasks end; a second one returns them to pending, a third leaves at once.
     """
-    from provrun.project import running
-
     project = face.project()
     if shutil.which("sbatch") and not any(name in os.environ for name in ALLOCATIONS):
         face.out.say("this looks like a login node: long work belongs into a batch job")
     with Live(face.out, sys.stderr) as live:
-        summary = running.run(
-            project, maps, slots=slots, max_fails=_max_fails(max_fails), nice=nice, show=live
-        )
-    face.out.answer(summary.document(), refs=maps, text=told(summary))
+        summary = _run(project, maps, slots, ranks, _max_fails(max_fails), nice, live)
+    if summary is None:
+        return 0  # rank 0 of somebody else's launcher answers
+    face.out.answer(summary.document(), refs=maps, text=_text(summary))
     return summary.exit
 
 
-def told(summary: RunSummary) -> str:
-    """Say in one line what a run did."""
+def _run(
+    project: Project, maps: tuple[str, ...], slots: int | None, ranks: int | None, most: MaxFails | None, nice: int,
+    live: Live,
+) -> RunSummary | None:
+    from provrun.project import running
+    from provrun.run.launcher import launched_size
+
+    launched = launched_size(os.environ)
+    if ranks is None and launched == 1:
+        return running.run(project, maps, slots=slots, max_fails=most, nice=nice, show=live)
+    from provrun.project import ranks as mpi
+
+    if ranks is not None:
+        return mpi.run_mpi(project, maps, ranks=ranks, slots=slots, max_fails=most, nice=nice, show=live)
+    return mpi.run_launched(project, maps, ranks=launched, slots=slots, max_fails=most, nice=nice, show=live)
+
+
+def _text(summary: RunSummary) -> str:
+    if summary.job is None:
+        return "nothing to run"
     words = [f"{summary.succeeded} succeeded"]
     words += [f"{n} {word}" for n, word in ((summary.failed, "failed"), (summary.lost, "lost")) if n]
     words += [f"{summary.noresult} without a result"] if summary.noresult else []
     text = ", ".join(words) + f" in {summary.seconds:.1f} s ({summary.tasks_per_second:.0f} tasks/s)"
-    if summary.job is None:
-        text = "nothing to run"
     return f"{text}; ended early: {summary.reason}" if summary.reason else text
 
 

@@ -84,7 +84,6 @@ class Dispatcher:
         self._max_fails = max_fails
         self._agents: dict[int, _Agent] = {}
         self._hungry: set[int] = set()
-        self._awaited: set[int] = set()
         self._ready: deque[list[Claimed]] = deque()
         self._nready = 0
         self._in_flight = 0
@@ -113,10 +112,11 @@ class Dispatcher:
         """Tell whether nothing more is started."""
         return self._reason is not None
 
-    def held(self) -> Iterable[Claimed]:
-        """Give the tasks that agents have."""
-        for agent in self._agents.values():
-            yield from agent.held.values()
+    def held(self, agent: int | None = None) -> Iterable[Claimed]:
+        """Give the tasks that an agent has, or all agents have."""
+        for number, each in self._agents.items():
+            if agent is None or number == agent:
+                yield from each.held.values()
 
     def duration(self, map: int) -> float | None:
         """Give the measured seconds of a task of this map; None before the first has ended."""
@@ -155,16 +155,14 @@ class Dispatcher:
     # What happened
 
     def _joined(self, event: AgentJoined, out: list[Instruction]) -> None:
-        self._agents[event.rank] = _Agent(event.slots)
-        self._awaited.discard(event.rank)
+        self._agents[event.agent] = _Agent(event.slots)
         self._slots += event.slots
         self._begun = True
-        self._release_too_wide(out)
         if self._reason is None:
-            self._hungry.add(event.rank)
+            self._hungry.add(event.agent)
             self._dry = False
         else:
-            out.append(StopAgent(event.rank, self._now_stop))
+            out.append(StopAgent(event.agent, self._now_stop))
 
     def _claimed(self, event: TasksClaimed, out: list[Instruction]) -> None:
         self._dry = len(event.tasks) < self._asked
@@ -180,7 +178,7 @@ class Dispatcher:
         self._release_too_wide(out)  # an agent may have been lost since they were asked for
 
     def _results(self, event: ResultsCame, out: list[Instruction]) -> None:
-        agent = self._agents.get(event.rank)
+        agent = self._agents.get(event.agent)
         if agent is None:
             return  # of an agent given up as lost: its attempts have been judged
         verdicts: list[Verdict] = []
@@ -202,13 +200,13 @@ class Dispatcher:
             return
         for map, n in ended.items():
             self._learn(map, walls[map] / n * 1e-6, n)
-        self._end(event.rank, verdicts, out)
-        self._hungry.add(event.rank)
+        self._end(event.agent, verdicts, out)
+        self._hungry.add(event.agent)
         if self._max_fails is not None and self._failed >= self._max_fails and self._reason is None:
             self._stop(f"{self._failed} tasks failed", False, out)
 
     def _returned(self, event: TasksReturned, out: list[Instruction]) -> None:
-        agent = self._agents.get(event.rank)
+        agent = self._agents.get(event.agent)
         if agent is None:
             return
         tasks = [task for key in event.tasks if (task := agent.drop(*key)) is not None]
@@ -219,31 +217,26 @@ class Dispatcher:
             verdicts: list[Verdict] = [
                 (task, _unseen(task, Outcome.CANCELLED), State.PENDING, task.fails, task.limits) for task in tasks
             ]
-            self._end(event.rank, verdicts, out)
+            self._end(event.agent, verdicts, out)
         else:
             self._in_flight -= len(tasks)
             out.append(Release(_keys(tasks)))
             self._dry = False
-            self._hungry.add(event.rank)
+            self._hungry.add(event.agent)
 
     def _lost(self, event: AgentLost, out: list[Instruction]) -> None:
-        if event.replaced:
-            self._awaited.add(event.rank)
-        else:
-            self._awaited.discard(event.rank)
-        agent = self._agents.pop(event.rank, None)
-        if agent is not None:
-            self._hungry.discard(event.rank)
-            self._slots -= agent.slots
-            verdicts = [self._verdict(task, _unseen(task, Outcome.LOST)) for task in agent.held.values()]
-            if verdicts:
-                self._end(event.rank, verdicts, out)
+        agent = self._agents.pop(event.agent, None)
+        if agent is None:
+            return
+        self._hungry.discard(event.agent)
+        self._slots -= agent.slots
+        verdicts = [self._verdict(task, _unseen(task, Outcome.LOST)) for task in agent.held.values()]
+        if verdicts:
+            self._end(event.agent, verdicts, out)
         self._release_too_wide(out)
 
     def _release_too_wide(self, out: list[Instruction]) -> None:
         """Give back tasks that were claimed for an agent with more slots than any has that is left."""
-        if self._awaited:
-            return
         widest = max((agent.slots for agent in self._agents.values()), default=0)
         wide = [run for run in self._ready if self._policies[run[0].map].cores > widest]
         for run in wide:
@@ -260,10 +253,10 @@ class Dispatcher:
             self._ready = deque(run for run in runs if run)
             self._nready -= len(unsent)
             out.append(Release(_keys(unsent)))
-        for rank, agent in self._agents.items():
+        for number, agent in self._agents.items():
             held = [key for key in revoked if (task := agent.held.get(key[:2])) is not None and task.number == key[2]]
             if held:
-                out.append(KillTasks(rank, sorted(held)))
+                out.append(KillTasks(number, sorted(held)))
 
     def _recorded(self, event: Recorded) -> None:
         self._unrecorded -= event.attempts
@@ -282,7 +275,7 @@ class Dispatcher:
             self._ready.clear()
             self._nready = 0
         self._hungry.clear()
-        out.extend(StopAgent(rank, now) for rank in self._agents)
+        out.extend(StopAgent(number, now) for number in self._agents)
 
     # What to do
 
@@ -294,10 +287,10 @@ class Dispatcher:
             self._repeats = True
         return task, result, state, fails, limits
 
-    def _end(self, rank: int, verdicts: list[Verdict], out: list[Instruction]) -> None:
+    def _end(self, number: int, verdicts: list[Verdict], out: list[Instruction]) -> None:
         self._in_flight -= len(verdicts)
         self._unrecorded += len(verdicts)
-        out.append(Record(rank, verdicts))
+        out.append(Record(number, verdicts))
 
     def _learn(self, map: int, seconds: float, n: int) -> None:
         weight = min(max(n, 8) / MEMORY, 1.0)
@@ -310,7 +303,7 @@ class Dispatcher:
         if self._reason is None:
             self._fill(out)
             self._claim(out)
-            if self._begun and not self._agents and not self._awaited:
+            if self._begun and not self._agents:
                 self._stop("no agent is left", False, out)
         if self._in_flight or self._unrecorded or self._asked:
             return
@@ -325,16 +318,16 @@ class Dispatcher:
         if not self._nready:
             return
         served = set()
-        for rank in self._hungry:
-            agent = self._agents[rank]
+        for number in self._hungry:
+            agent = self._agents[number]
             while (tasks := self._portion(agent)) is not None:
                 agent.take(tasks[0].map, tasks)
                 self._in_flight += len(tasks)
-                out.append(Send(rank, tasks))
+                out.append(Send(number, tasks))
             if not self._nready:
                 break
             if agent.held:
-                served.add(rank)  # its next result makes it hungry again; an idle one waits for tasks that fit it
+                served.add(number)  # its next result makes it hungry again; an idle one waits for tasks that fit it
         self._hungry -= served
 
     def _portion(self, agent: _Agent) -> list[Claimed] | None:

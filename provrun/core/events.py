@@ -19,9 +19,9 @@ A plain tuple because there is one for every task.
 
 
 class AgentJoined(msgspec.Struct, frozen=True):
-    """An agent is there and takes tasks."""
+    """An agent is there and takes tasks; ``agent`` is a number that no other agent of the job has ever had."""
 
-    rank: int
+    agent: int
     slots: int
 
 
@@ -34,23 +34,22 @@ class TasksClaimed(msgspec.Struct, frozen=True):
 class ResultsCame(msgspec.Struct, frozen=True):
     """Attempts ended on an agent."""
 
-    rank: int
+    agent: int
     results: list[Result]
 
 
 class TasksReturned(msgspec.Struct, frozen=True):
     """An agent gave back tasks: unstarted ones, or started ones that it was told to stop."""
 
-    rank: int
+    agent: int
     tasks: list[Key]
     started: bool
 
 
 class AgentLost(msgspec.Struct, frozen=True):
-    """An agent died with all it was running; ``replaced`` when another will join under its rank."""
+    """An agent died with all it was running."""
 
-    rank: int
-    replaced: bool = False
+    agent: int
 
 
 class TasksRevoked(msgspec.Struct, frozen=True):
@@ -108,14 +107,14 @@ class Claim(msgspec.Struct, frozen=True):
 class Send(msgspec.Struct, frozen=True):
     """Hand tasks to an agent."""
 
-    rank: int
+    agent: int
     tasks: list[Claimed]
 
 
 class Record(msgspec.Struct, frozen=True):
     """Keep what became of attempts that this agent ended."""
 
-    rank: int
+    agent: int
     verdicts: list[Verdict]
 
 
@@ -128,14 +127,14 @@ class Release(msgspec.Struct, frozen=True):
 class StopAgent(msgspec.Struct, frozen=True):
     """Let an agent start nothing more; ``now`` ends what it runs, too."""
 
-    rank: int
+    agent: int
     now: bool
 
 
 class KillTasks(msgspec.Struct, frozen=True):
     """Let an agent end these attempts as cancelled."""
 
-    rank: int
+    agent: int
     tasks: list[Key]
 
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class MapRecorder:
     """Captures as `submit` does, without touching the registry: it works in a thread beside the one that writes."""
 
-    def __init__(self, project: Project, maps: list[MapRecord], everything: list[MapRecord]) -> None:
+    def __init__(self, project: Project, maps: list[MapRecord], everything: list[MapRecord], mpi: str | None) -> None:
         self._project = project
+        self._mpi = mpi
         self._maps = {map.id: map for map in maps}
         self._everything = everything
 
@@ -47,4 +48,4 @@ class MapRecorder:
         """Return the kind of this machine."""
         from provrun.record.host import capture_host
 
-        return capture_host()
+        return capture_host(self._mpi)

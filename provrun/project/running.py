@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,10 +17,10 @@ from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
 from provrun.run.agent import Agent
-from provrun.run.interrupts import Interrupts
+from provrun.run.interrupts import Interrupts, Person
 from provrun.run.job import Ownership
 from provrun.run.keeper import Close, Keeper
-from provrun.run.links import Local
+from provrun.run.links import Local, Remote
 from provrun.run.manager import Left, Manager
 from provrun.run.progress import Progress
 
@@ -59,17 +59,34 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     def document(self) -> dict[str, object]:
         """Give the JSON document that `run` answers with."""
-        return msgspec.structs.asdict(self) | {"seconds": round(self.seconds, 6)}
+        return msgspec.structs.asdict(self)
 
 
-class Show:
-    """Whom a run tells how far it is and what the user should know; this one says nothing."""
+class Show(Protocol):
+    """Whom a run tells how far it is, a few times a second, and what the user should know."""
+
+    def watch(self, progress: Progress) -> None: ...
+
+    def tell(self, text: str) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
 
     def watch(self, progress: Progress) -> None:
-        """Take note of the progress; called a few times a second."""
+        """Show nothing."""
 
     def tell(self, text: str) -> None:
-        """Tell the user something."""
+        """Say nothing."""
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run: maps by name, slots per rank, when to stop."""
+
+    uuid: str
+    names: tuple[str, ...]
+    slots: int
+    max_fails: MaxFails | None = None
 
 
 def run(
@@ -87,98 +104,89 @@ def run(
     ``slots`` tasks of one core run at once (default: as configured, else one per usable core). Raises `NotFound` for
     an unknown map, `Unavailable` or `StorageFailed` when the registry cannot be written.
     """
-    show = show or Show()
-    slots = slots or project.config.number("slots") or len(os.sched_getaffinity(0))
-    uuid = new_uuid()
     if nice:
         os.nice(nice)
-
-    def start() -> Agent:
-        return Agent.start(
-            slots=slots, project=project.root, job=uuid, rank=0, environ=os.environ if environ is None else environ
-        )
-
-    with Ownership(project.dir, uuid) as owner:
-        # The spawner comes first: what it starts must hold nothing of the registry, and it starts meanwhile.
-        local = Local(start(), start)
-        try:
-            record = JobRecord(
-                uuid=uuid, kind="local", state="running", user=user_name(), node=os.uname().nodename, slots=slots,
-                ranks=1, started=time.time_ns() // 1000, owner=owner.record,
-            )
-            return _Run(project, names, record, local, show, max_fails).run()
-        finally:
-            local.agent.close()
+    slots = slots or project.config.number("slots") or len(os.sched_getaffinity(0))
+    setting = Setting(uuid=new_uuid(), names=tuple(names), slots=slots, max_fails=max_fails)
+    # The spawner comes first: what it starts must hold nothing of the registry, and it starts meanwhile.
+    local = Local(starter(project, setting, 0, os.environ if environ is None else environ))
+    interrupts = Interrupts()
+    try:
+        return manage(project, setting, local, interrupts, show or Silent())
+    finally:
+        local.agent.close()
+        interrupts.close()
 
 
-class _Run:
-    """One run, from the first look at the registry to the summary."""
+def starter(project: Project, setting: Setting, rank: int, environ: Mapping[str, str]) -> Callable[[], Agent]:
+    """Give what starts the agent of a rank."""
+    return lambda: Agent.start(
+        slots=setting.slots, project=project.root, job=setting.uuid, rank=rank, environ=environ
+    )
 
-    def __init__(
-        self,
-        project: Project,
-        names: Sequence[str],
-        record: JobRecord,
-        local: Local,
-        show: Show,
-        max_fails: MaxFails | None,
-    ) -> None:
-        self._project = project
-        self._record = record
-        self._local = local
-        self._show = show
+
+def manage(
+    project: Project,
+    setting: Setting,
+    local: Local,
+    person: Person,
+    show: Show,
+    remote: Remote | None = None,
+    library: str | None = None,
+) -> RunSummary:
+    """Be the manager of a job whose agents are there; ``library`` is the MPI library that joins them."""
+    with Ownership(project.dir, setting.uuid) as owner:
         for line in describe(recover(project)):
             show.tell(line)
-        self._everything = project.registry.select_maps(())
-        self._maps = project.registry.select_maps(names) if names else self._everything
-        total = sum(map.total for map in self._maps)
-        self._max_fails = max_fails.of(total) if max_fails else None
-        self._progress = Progress(slots=record.slots * record.ranks, left=_left(self._maps))
-
-    def run(self) -> RunSummary:
-        if not any(map.counts[State.PENDING] for map in self._maps):
-            return self._summary(None, "")
-        registry = self._project.registry
-        job = registry.open_job(self._record)
-        keeper = Keeper(
-            registry, job, self._maps, MapRecorder(self._project, self._maps, self._everything)
-        )
-        policies = {map.id: map.policy for map in self._maps}
-        interrupts = Interrupts()
-        try:
-            manager = Manager(
-                Dispatcher(policies, max_fails=self._max_fails), keeper, self._local, slots=self._record.slots,
-                interrupts=interrupts, progress=self._progress, watch=self._show.watch, tell=self._show.tell,
+        registry = project.registry
+        everything = registry.select_maps(())
+        maps = registry.select_maps(setting.names) if setting.names else everything
+        progress = Progress(left=_left(maps))
+        if not any(map.counts[State.PENDING] for map in maps):
+            return RunSummary(exit=_exit(project, maps))
+        ranks = remote.ranks if remote else 1
+        job = registry.open_job(
+            JobRecord(
+                uuid=setting.uuid, kind="mpi" if remote else "local", state="running", user=user_name(),
+                node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
+                owner=owner.record,
             )
-            keeper.start()
+        )
+        keeper = Keeper(registry, job, maps, MapRecorder(project, maps, everything, library))
+        most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
+        dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
+        manager = Manager(
+            dispatcher, keeper, local, slots=setting.slots, remote=remote, person=person, progress=progress,
+            watch=show.watch, tell=show.tell,
+        )
+        keeper.start()
+        try:
             reason = manager.run()
             keeper.order(Close("ended", reason))
             keeper.join()
         except Left:
-            return self._summary(job, "left", interrupts.number)
-        finally:
-            interrupts.close()
-        return self._summary(job, reason, interrupts.number)
+            reason = "left"
+        number = person.number
+        code = SIGNALLED + number if number else STOPPED if reason else _exit(project, maps)
+        return _summary(progress, job, reason, code)
 
-    def _summary(self, job: int | None, reason: str, signal: int | None = None) -> RunSummary:
-        progress = self._progress
-        ended = progress.succeeded + progress.failed
-        return RunSummary(
-            succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, noresult=progress.noresult,
-            seconds=progress.seconds, tasks_per_second=round(ended / progress.seconds, 3) if ended else 0.0, job=job,
-            reason=reason, exit=self._exit(reason, signal),
-        )
 
-    def _exit(self, reason: str, signal: int | None) -> int:
-        if signal is not None:
-            return SIGNALLED + signal
-        if reason:
-            return STOPPED
-        counts = self._project.registry.counts([map.id for map in self._maps])
-        if any(count[State.FAILED] for count in counts.values()):
-            return FAILED
-        left = (count[state] for count in counts.values() for state in (State.WAITING, State.PENDING, State.RUNNING))
-        return STOPPED if any(left) else 0
+def _summary(progress: Progress, job: int, reason: str, code: int) -> RunSummary:
+    ended = progress.succeeded + progress.failed
+    return RunSummary(
+        succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, noresult=progress.noresult,
+        seconds=round(progress.seconds, 6), tasks_per_second=round(ended / progress.seconds, 3) if ended else 0.0,
+        job=job, reason=reason, exit=code,
+    )
+
+
+def _exit(project: Project, maps: Sequence[MapRecord]) -> int:
+    """Give the exit code that the states of all tasks call for when nothing is left that could run."""
+    counts = project.registry.counts([map.id for map in maps])
+    if any(count[State.FAILED] for count in counts.values()):
+        return FAILED
+    left = (count[state] for count in counts.values() for state in (State.WAITING, State.PENDING, State.RUNNING))
+    return STOPPED if any(left) else 0
 
 
 def _left(maps: Sequence[MapRecord]) -> int:
@@ -202,6 +210,3 @@ def user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user without an entry
         return str(os.getuid())
-
-
-__all__ = ["MaxFails", "RunSummary", "Show", "run"]

@@ -38,7 +38,7 @@ class _Load(msgspec.Struct):
 
 
 class Contexts:
-    """Resolves (map, rank, loaded, loaded after) to the id of a context; used by one thread.
+    """Resolves (map, agent, loaded, loaded after) to the id of a context; used by one thread.
 
     ``ask`` asks for a capture of a map's code, which `captured` answers, in order.
     """
@@ -56,7 +56,7 @@ class Contexts:
         self._maps = {map.id: map for map in maps}
         self._ask = ask
         self._tell = tell
-        self._nodes: dict[int, str] = {}
+        self._places: dict[int, tuple[int, str]] = {}
         self._hosts: dict[int, int] = {}
         self._own_host: int | None = None
         self._captures = {map.id: _Captures() for map in maps}
@@ -66,11 +66,11 @@ class Contexts:
         self._known: dict[tuple[int, int, int, int], int] = {}
         self._told: set[tuple[int, int]] = set()
 
-    def joined(self, rank: int, message: Joined) -> None:
-        """Take note of the host of an agent; one that does not describe its host stands on this one."""
-        self._nodes[rank] = message.node
+    def joined(self, agent: int, rank: int, message: Joined) -> None:
+        """Take note of the rank and host of an agent; one that does not describe its host stands on this one."""
+        self._places[agent] = (rank, message.node)
         if message.host:
-            self._hosts[rank] = self._registry.intern_host(msgspec.json.decode(message.host, type=Host))
+            self._hosts[agent] = self._registry.intern_host(msgspec.json.decode(message.host, type=Host))
 
     def host(self, host: Host) -> None:
         """Take note of the manager's own host."""
@@ -90,7 +90,7 @@ class Contexts:
         captures.environment = self._registry.intern_environment(environment, at)
         captures.answered_at = now
 
-    def loaded(self, rank: int, message: Loaded, now: float) -> None:
+    def loaded(self, agent: int, message: Loaded, now: float) -> None:
         """Take note of what an agent has loaded; files that differ from before want another capture."""
         map = message.map
         captures = self._captures[map]
@@ -98,7 +98,7 @@ class Contexts:
         same = next((load for load in self._of_map[map] if load.files == message.files), None)
         if same is not None:
             capture = same.capture
-        elif captures.asked and fresh and (rank, map) not in self._loaded_by:
+        elif captures.asked and fresh and (agent, map) not in self._loaded_by:
             capture = captures.asked - 1
         else:
             capture = self.capture(map)
@@ -110,32 +110,33 @@ class Contexts:
             inputs=self._registry.intern_inputs(message.shared_inputs) if message.shared_inputs else None,
             capture=capture,
         )
-        self._loads[rank, message.number] = load
+        self._loads[agent, message.number] = load
         self._of_map[map].append(load)
-        self._loaded_by.add((rank, map))
+        self._loaded_by.add((agent, map))
 
-    def resolve(self, map: int, rank: int, loaded: int, after: int) -> int | None:
+    def resolve(self, map: int, agent: int, loaded: int, after: int) -> int | None:
         """Give the id of the context; None while something it needs is still being captured."""
-        key = (map, rank, loaded, after)
+        key = (map, agent, loaded, after)
         known = self._known.get(key)
         if known is None and (known := self._make(key)) is not None:
             self._known[key] = known
         return known
 
     def _make(self, key: tuple[int, int, int, int]) -> int | None:
-        map, rank, loaded, after = key
+        map, agent, loaded, after = key
         captures = self._captures[map]
-        load, later = self._loads.get((rank, loaded)), self._loads.get((rank, after))
+        load, later = self._loads.get((agent, loaded)), self._loads.get((agent, after))
         first = load.capture if load else 0
         last = later.capture if later else first
-        host = self._hosts.get(rank, self._own_host)
+        host = self._hosts.get(agent, self._own_host)
         if captures.environment is None or host is None or max(first, last) >= len(captures.codes):
             return None
+        rank, node = self._places[agent]
         code, code_after = captures.codes[first], captures.codes[last]
         self._compare(map, code)
         return self._registry.intern_context(
             Context(
-                job=self._job, rank=rank, node=self._nodes[rank], code=code, environment=captures.environment,
+                job=self._job, rank=rank, node=node, code=code, environment=captures.environment,
                 host=host, uses=load.uses if load else None, inputs=load.inputs if load else None,
                 code_after=code_after if code_after != code else None,
             )

@@ -8,16 +8,35 @@ import time
 from collections import deque
 from contextlib import suppress
 from types import FrameType
+from typing import Protocol
 
 TOGETHER = 1.0  # seconds within which launchers deliver one signal more than once
+
+
+class Person(Protocol):
+    """Who may want a running job to end; ``level`` is 0 for no, 1 to drain, 2 to give back what runs, 3 to leave.
+
+    ``number`` is the signal by which it was first said; ``gone`` when nothing more can come.
+    """
+
+    level: int
+    number: int | None
+    gone: bool
+
+    def fileno(self) -> int: ...
+
+    def read(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class Interrupts:
     """Counts SIGINT, SIGTERM and SIGHUP while a job runs; `fileno` is readable when one has come.
 
-    With ``launched`` (beneath an MPI launcher) identical signals within a second count once. ``level`` is 0 for none,
-    1 to drain, 2 to give back what runs, 3 to leave; ``number`` is the first signal that came.
+    With ``launched`` (beneath an MPI launcher) identical signals within a second count once.
     """
+
+    gone = False
 
     def __init__(self, *, launched: bool = False) -> None:
         self.level = 0

@@ -32,6 +32,9 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True):
+    """What an agent said of itself."""
+
+    agent: int
     rank: int
     message: Joined | Loaded
 
@@ -182,7 +185,7 @@ class Keeper:
         for order in batch:
             match order:
                 case Record():
-                    self._waiting += [(order.rank, verdict) for verdict in order.verdicts]
+                    self._waiting += [(order.agent, verdict) for verdict in order.verdicts]
                 case Claim():
                     claim = order
                 case Release():
@@ -212,9 +215,9 @@ class Keeper:
 
     def _greet(self, hello: Hello) -> None:
         if isinstance(hello.message, Joined):
-            self._contexts.joined(hello.rank, hello.message)
+            self._contexts.joined(hello.agent, hello.rank, hello.message)
         else:
-            self._contexts.loaded(hello.rank, hello.message, time.monotonic())
+            self._contexts.loaded(hello.agent, hello.message, time.monotonic())
 
     def _claim(self, claim: Claim) -> None:
         tasks = self._registry.claim(self._job, claim.maps, claim.limit)
@@ -226,11 +229,11 @@ class Keeper:
         ready: list[Ended] = []
         unknown: list[tuple[int, Verdict]] = []
         resolve = self._contexts.resolve
-        for rank, verdict in self._waiting:
+        for agent, verdict in self._waiting:
             result = verdict[1]
-            context = resolve(result.map, rank, result.loaded, result.loaded_after)
+            context = resolve(result.map, agent, result.loaded, result.loaded_after)
             if context is None:
-                unknown.append((rank, verdict))
+                unknown.append((agent, verdict))
             else:
                 ready.append(_ended(verdict, context))
         self._waiting = unknown

@@ -5,39 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from provrun.core.messages import FromAgent, ToAgent
+from provrun.core.messages import Codec, FromAgent, ToAgent
 from provrun.run.agent import Agent, AgentLost
 
-RESTARTS = 5  # agents of one run that may die before it is given up
+RESTARTS = 5  # spawners of one rank that may die before it is given up
+END = b""
+"""What a manager sends to a rank when the job is over."""
 
 
-class Remote(Protocol):
-    """Agents of other ranks; nothing here waits."""
+class Post(Protocol):
+    """Carries bytes between ranks; nothing waits."""
 
-    ranks: int
+    size: int
 
-    def send(self, rank: int, message: ToAgent) -> None: ...
+    def post(self, rank: int, data: bytes) -> None: ...
 
-    def receive(self) -> list[tuple[int, FromAgent]]: ...
+    def receive(self) -> list[tuple[int, bytes]]: ...
+
+
+class Remote:
+    """The agents of all other ranks."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    @property
+    def ranks(self) -> int:
+        """Count the ranks, the manager's own included."""
+        return self._post.size
+
+    def send(self, rank: int, message: ToAgent) -> None:
+        """Begin to send a message."""
+        self._post.post(rank, Codec.encode(message))
+
+    def receive(self) -> list[tuple[int, FromAgent]]:
+        """Give what has come."""
+        return [(rank, Codec.decode_from_agent(data)) for rank, data in self._post.receive()]
+
+    def end(self) -> None:
+        """Tell all ranks that the job is over."""
+        for rank in range(1, self._post.size):
+            self._post.post(rank, END)
 
 
 class Local:
-    """The agent on the manager's own host: rank 0. One that dies is replaced, a few times."""
+    """The agent on this host. One that dies is replaced, a few times."""
 
-    rank = 0
-
-    def __init__(self, agent: Agent, again: Callable[[], Agent]) -> None:
-        self.agent = agent
+    def __init__(self, start: Callable[[], Agent]) -> None:
+        self._start = start
         self.restarts = 0
-        self._again = again
-
-    def send(self, message: ToAgent) -> None:
-        """Queue a message."""
-        self.agent.send(message)
-
-    def pump(self) -> list[FromAgent]:
-        """Write and read; raises `AgentLost`."""
-        return self.agent.pump()
+        self.agent = start()
 
     def replace(self) -> bool:
         """Put another agent in the place of a dead one; False when too many have died."""
@@ -45,8 +62,8 @@ class Local:
         if self.restarts >= RESTARTS:
             return False
         self.restarts += 1
-        self.agent = self._again()
+        self.agent = self._start()
         return True
 
 
-__all__ = ["AgentLost", "Local", "Remote"]
+__all__ = ["END", "AgentLost", "Local", "Post", "Remote"]

@@ -43,9 +43,10 @@ from provrun.core.messages import (
 )
 from provrun.core.records import Claimed
 from provrun.core.states import State
-from provrun.run import agent, keeper
-from provrun.run.interrupts import Interrupts
+from provrun.run import keeper
+from provrun.run.interrupts import Person
 from provrun.run.keeper import Keeper
+from provrun.run.links import AgentLost as AgentGone
 from provrun.run.links import Local, Remote
 from provrun.run.progress import Progress
 
@@ -69,7 +70,7 @@ class Manager:
         *,
         slots: int,
         remote: Remote | None = None,
-        interrupts: Interrupts,
+        person: Person,
         progress: Progress,
         watch: Callable[[Progress], None],
         tell: Callable[[str], None],
@@ -79,16 +80,17 @@ class Manager:
         self._local = local
         self._slots = slots
         self._remote = remote
-        self._interrupts = interrupts
+        self._person = person
         self._progress = progress
         self._watch = watch
         self._tell = tell
         self._level = 0
+        self._ranks: list[int] = []  # of each agent by its number: one that takes another's place gets a new one
+        self._current: dict[int, int] = {}
         self._maps: dict[int, RunMap] = {}
         self._sent_maps: set[tuple[int, int]] = set()
         self._sent_at: dict[int, float] = {}
         self._reason: str | None = None
-        self._lost_reason = ""
         self._captured: set[int] = set()
         self._began = time.monotonic()
         self._epoll = select.epoll()
@@ -97,9 +99,9 @@ class Manager:
     def run(self) -> str:
         """Run until nothing is left that could run, or somebody or something stops it."""
         epoll = self._epoll
-        for fd in (self._keeper.fileno(), self._interrupts.fileno(), self._local.agent.fileno()):
+        for fd in (self._keeper.fileno(), self._person.fileno(), self._local.agent.fileno()):
             epoll.register(fd, select.EPOLLIN)
-        self._handle(AgentJoined(0, self._slots))
+        self._join(0, self._slots)
         tick = 0.0
         pause = QUICK
         while self._reason is None:
@@ -110,15 +112,14 @@ class Manager:
                 heard = self._remote.receive()
                 for rank, message in heard:
                     self._hear(rank, message)
-                busy = busy or bool(heard)
-                pause = QUICK if busy else min(2 * pause, IDLE)
+                pause = QUICK if busy or heard else min(2 * pause, IDLE)
             self._obey_person()
             now = time.monotonic()
             if now >= tick:
                 tick = now + TICK
                 self._handle(Tick(now))
                 self._show(now)
-        return self._reason or self._lost_reason
+        return self._reason
 
     # What is heard
 
@@ -137,52 +138,62 @@ class Manager:
                     raise keeper.raised(answer.error) from answer.error
 
     def _hear_local(self) -> None:
-        local = self._local
+        agent = self._local.agent
         try:
-            messages = local.pump()
-        except agent.AgentLost as lost:
-            self._lose_local(lost)
+            messages = agent.pump()
+        except AgentGone as gone:
+            self._replace_local(gone)
             return
         for message in messages:
-            self._hear(local.rank, message)
-        writing = local.agent.wants_write
+            self._hear(0, message)
+        writing = agent.wants_write
         if writing != self._writing:
             self._writing = writing
-            self._epoll.modify(local.agent.fileno(), select.EPOLLIN | (select.EPOLLOUT if writing else 0))
+            self._epoll.modify(agent.fileno(), select.EPOLLIN | (select.EPOLLOUT if writing else 0))
 
-    def _lose_local(self, lost: agent.AgentLost) -> None:
+    def _replace_local(self, gone: AgentGone) -> None:
         self._epoll.unregister(self._local.agent.fileno())
         self._writing = False
-        rank = self._local.rank
-        self._tell(f"{lost.message}; {self._dispatcher.in_flight} tasks in flight are lost and will run again")
-        self._sent_maps = {(other, map) for other, map in self._sent_maps if other != rank}
-        replaced = not self._dispatcher.stopping and self._local.replace()
-        if not replaced:
-            self._lost_reason = lost.message
-        self._handle(AgentLost(rank, replaced))
-        if replaced:
+        number = self._current.pop(0)
+        if not self._dispatcher.stopping and self._local.replace():
             self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
-            self._handle(AgentJoined(rank, self._slots))
+            self._join(0, self._slots)
+        self._lose(number, gone.message)
 
     def _hear(self, rank: int, message: FromAgent) -> None:
+        number = self._current.get(rank)
         match message:
-            case Results():
-                self._handle(ResultsCame(rank, message.results))
-            case Loaded():
-                self._keeper.order(keeper.Hello(rank, message))
-            case Returned():
-                self._handle(TasksReturned(rank, message.tasks, message.started))
-            case Joined():
-                self._keeper.order(keeper.Hello(rank, message))
-                if rank != self._local.rank:
-                    self._handle(AgentJoined(rank, message.slots))
-            case Failed():
-                self._tell(f"rank {rank} cannot go on: {message.reason}")
-                self._lost_reason = message.reason
-                self._handle(AgentLost(rank))
+            case Joined() if rank != 0:
+                number = self._join(rank, message.slots)
+                self._keeper.order(keeper.Hello(number, rank, message))
+            case Joined() | Loaded() if number is not None:
+                self._keeper.order(keeper.Hello(number, rank, message))
+            case Results() if number is not None:
+                self._handle(ResultsCame(number, message.results))
+            case Returned() if number is not None:
+                self._handle(TasksReturned(number, message.tasks, message.started))
+            case Failed() if number is not None:
+                del self._current[rank]
+                self._lose(number, f"rank {rank}: {message.reason}")
+
+    def _join(self, rank: int, slots: int) -> int:
+        number = len(self._ranks)
+        self._ranks.append(rank)
+        self._current[rank] = number
+        self._handle(AgentJoined(number, slots))
+        return number
+
+    def _lose(self, number: int, reason: str) -> None:
+        lost = sum(1 for _ in self._dispatcher.held(number))
+        self._tell(f"{reason}; tasks in flight that are lost and will run again: {lost}")
+        self._handle(AgentLost(number))
 
     def _obey_person(self) -> None:
-        level = self._interrupts.read()
+        if self._person.gone:
+            return
+        level = self._person.read()
+        if self._person.gone:
+            self._epoll.unregister(self._person.fileno())
         if level == self._level:
             return
         self._level = level
@@ -223,38 +234,39 @@ class Manager:
     def _do(self, instruction: Instruction) -> None:
         match instruction:
             case Send():
-                self._send_tasks(instruction.rank, instruction.tasks)
+                self._send_tasks(instruction.agent, instruction.tasks)
             case Record() | Claim():
                 self._keeper.order(instruction)
             case Release():
                 self._keeper.order(keeper.Release(instruction.tasks))
             case StopAgent():
-                self._send(instruction.rank, Stop(instruction.now))
+                self._send(instruction.agent, Stop(instruction.now))
             case KillTasks():
-                self._send(instruction.rank, Kill(instruction.tasks))
+                self._send(instruction.agent, Kill(instruction.tasks))
             case Finish():
                 self._reason = instruction.reason
 
-    def _send_tasks(self, rank: int, tasks: list[Claimed]) -> None:
+    def _send_tasks(self, number: int, tasks: list[Claimed]) -> None:
         map = tasks[0].map
-        if (rank, map) not in self._sent_maps:
-            self._sent_maps.add((rank, map))
-            self._send(rank, self._maps[map])
+        if (number, map) not in self._sent_maps:
+            self._sent_maps.add((number, map))
+            self._send(number, self._maps[map])
         self._sent_at[map] = time.monotonic()
         starts = [
             Start(task.map, task.index, task.number, task.params, task.upstream, task.limits, task.reads)
             for task in tasks
         ]
-        self._send(rank, Tasks(starts))
+        self._send(number, Tasks(starts))
         if map not in self._captured:
             # Only now: the first task must not wait until the code has been looked at.
             self._captured.add(map)
             self._hear_local()
             self._keeper.order(keeper.Capture(map))
 
-    def _send(self, rank: int, message: ToAgent) -> None:
-        if rank == self._local.rank:
-            self._local.send(message)
+    def _send(self, number: int, message: ToAgent) -> None:
+        rank = self._ranks[number]
+        if rank == 0:
+            self._local.agent.send(message)
         elif self._remote is not None:
             self._remote.send(rank, message)
 

@@ -206,13 +206,14 @@ def test_without_any_agent_the_job_ends_and_says_so() -> None:
     assert dispatcher.handle(Recorded(1, 0)) == [Finish("no agent is left")]
 
 
-def test_an_agent_that_is_replaced_is_waited_for() -> None:
+def test_an_agent_that_takes_the_place_of_another_goes_on_with_its_tasks() -> None:
     dispatcher = Dispatcher({1: Policy()})
     dispatcher.handle(AgentJoined(0, 1))
     dispatcher.handle(TasksClaimed([claimed(0)]))
-    dispatcher.handle(AgentLost(0, replaced=True))
-    assert dispatcher.handle(Recorded(1, 0)) == []
-    assert dispatcher.handle(AgentJoined(0, 1)) == [Claim(2, (1,))]
+    dispatcher.handle(AgentJoined(1, 1))
+    dispatcher.handle(AgentLost(0))
+    assert dispatcher.handle(TasksClaimed([])) == []
+    assert dispatcher.handle(Recorded(1, 0)) == [Claim(2, (1,))]
 
 
 def test_a_drain_gives_back_what_did_not_start_and_waits_for_what_did() -> None:
@@ -281,16 +282,19 @@ def test_while_tasks_run_the_registry_is_asked_again_now_and_then() -> None:
 
 
 def test_nothing_is_claimed_while_the_registry_is_far_behind() -> None:
-    world = World({1: Policy()}, {1: 2 * MOST_UNRECORDED})
-    world.join(2)
-    while world.claim is not None:
-        world.answer_claim()
-        for rank, agent in world.agents.items():
-            while agent.running:
-                world.end(rank, len(agent.running), Outcome.SUCCEEDED, 10)
-    assert MOST_UNRECORDED <= sum(len(record.verdicts) for record in world.records) <= MOST_UNRECORDED + 10_000
-    world.settle()
-    assert all(task.state is State.SUCCEEDED for task in world.tasks.values())
+    dispatcher = Dispatcher({1: Policy()})
+    instructions = dispatcher.handle(AgentJoined(0, 2))
+    given = unrecorded = 0
+    while claim := next((i for i in instructions if isinstance(i, Claim)), None):
+        tasks = [claimed(given + n) for n in range(claim.limit)]
+        given += claim.limit
+        instructions = dispatcher.handle(TasksClaimed(tasks))
+        while sent := [result_of(t, wall=10) for i in instructions if isinstance(i, Send) for t in i.tasks]:
+            unrecorded += len(sent)
+            instructions = [i for i in instructions if isinstance(i, Claim)]
+            instructions += dispatcher.handle(ResultsCame(0, sent))
+    assert MOST_UNRECORDED <= unrecorded <= MOST_UNRECORDED + 10_000
+    assert any(isinstance(i, Claim) for i in dispatcher.handle(Recorded(unrecorded // 2, 0)))
 
 
 @pytest.mark.parametrize("agents", [1, 3])

@@ -47,28 +47,25 @@ class Histories(RuleBasedStateMachine):
         wall=st.sampled_from([1, 100, 10**5, 10**7]),
     )
     def attempts_end(self, data: st.DataObject, n: int, outcome: Outcome, wall: int) -> None:
-        busy = [rank for rank, agent in self.world.agents.items() if agent.running]
+        busy = [number for number, agent in self.world.agents.items() if agent.running]
         self.world.end(data.draw(st.sampled_from(busy)), n, outcome, wall)
 
     @precondition(lambda self: self.world.past)
     @rule(data=st.data(), n=st.integers(1, 5))
     def results_come_again_or_late(self, data: st.DataObject, n: int) -> None:
-        rank, result = data.draw(st.sampled_from(self.world.past[-20:]))
+        number, result = data.draw(st.sampled_from(self.world.past[-20:]))
         now_held = {key[:2]: owner for key, owner in self.world.owner.items()}
-        rank = now_held.get((result.map, result.index), rank)
+        number = now_held.get((result.map, result.index), number)
         if (result.map, result.index, result.number) not in self.world.owner:
-            self.world.handle(ResultsCame(rank, [result] * n))
+            self.world.handle(ResultsCame(number, [result] * n))
 
     @precondition(lambda self: self.world.agents)
-    @rule(data=st.data(), replaced=st.booleans())
-    def agent_is_lost(self, data: st.DataObject, replaced: bool) -> None:
-        self.world.lose(data.draw(st.sampled_from(sorted(self.world.agents))), replaced)
-
-    @precondition(lambda self: self.world.lost)
-    @rule()
-    def another_takes_its_place(self) -> None:
-        rank, slots = self.world.lost.popitem()
-        self.world.join(slots, rank)
+    @rule(data=st.data(), slots=st.none() | st.integers(1, 10))
+    def agent_is_lost_or_replaced(self, data: st.DataObject, slots: int | None) -> None:
+        lost = data.draw(st.sampled_from(sorted(self.world.agents)))
+        if slots is not None:
+            self.world.join(slots)
+        self.world.lose(lost)
 
     @precondition(lambda self: self.world.records)
     @rule()
@@ -78,7 +75,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: any(agent.draining for agent in self.world.agents.values()))
     @rule(data=st.data())
     def agent_gives_back(self, data: st.DataObject) -> None:
-        draining = [rank for rank, agent in self.world.agents.items() if agent.draining]
+        draining = [number for number, agent in self.world.agents.items() if agent.draining]
         self.world.give_back(data.draw(st.sampled_from(draining)))
 
     @precondition(lambda self: self.world.held)

@@ -1,0 +1,17 @@
+"""A rank of `provrun run --mpi`: `python -m provrun.cli.rank PLAN`, started by the MPI launcher."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Take part in the job of a plan."""
+    from provrun.project.ranks import take_part
+
+    take_part(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The line between `provrun run --mpi` and its rank 0: wishes go down, progress and the end come up.
+
+Signals do not pass through launchers reliably (some deliver them twice, some kill the ranks), so the person's wishes
+travel as messages, and the end of the line tells rank 0 that nobody listens any more.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from provrun.run.channel import Channel, Closed
+from provrun.run.progress import Progress
+
+STOP = 2  # the level to act on when nobody listens any more
+
+
+class Wish(msgspec.Struct, frozen=True, tag="wish"):
+    """What the person asks for; see `interrupts.Interrupts`."""
+
+    level: int
+    number: int
+
+
+class Shown(msgspec.Struct, frozen=True, tag="shown"):
+    progress: Progress
+
+
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    text: str
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The end: a summary as JSON, or an error as (code, exit, message, next)."""
+
+    summary: str | None
+    error: tuple[str, int, str, str | None] | None = None
+
+
+Upward = Shown | Said | Done
+_upward = msgspec.msgpack.Decoder(Upward)
+_wish = msgspec.msgpack.Decoder(Wish)
+
+
+class Listener:
+    """The end of who called; the address is a path that only this user can reach."""
+
+    def __init__(self) -> None:
+        # Not in the project: a path on a socket may have 108 bytes, and shared file systems have no sockets.
+        self._folder = tempfile.mkdtemp(prefix="provrun-")
+        self.address = f"{self._folder}/line"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(self.address)
+        self._socket.listen(1)
+        self._socket.setblocking(False)
+        self._channel: Channel | None = None
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll."""
+        return self._channel.fileno() if self._channel else self._socket.fileno()
+
+    def wish(self, level: int, number: int) -> None:
+        """Pass a person's wish on."""
+        if self._channel is not None:
+            self._channel.send(msgspec.msgpack.encode(Wish(level, number)))
+            self._channel.flush()
+
+    def hear(self) -> list[Upward]:
+        """Give what has come; raises `Closed` when rank 0 is gone."""
+        if self._channel is None:
+            try:
+                accepted, _ = self._socket.accept()
+            except BlockingIOError:
+                return []
+            self._channel = Channel(accepted)
+        return [_upward.decode(data) for data in self._channel.receive()]
+
+    def close(self) -> None:
+        """Close the line and remove its address."""
+        if self._channel is not None:
+            self._channel.close()
+        self._socket.close()
+        Path(self.address).unlink(missing_ok=True)
+        os.rmdir(self._folder)
+
+
+class Line:
+    """The end of rank 0: stands for the person's signals, and shows progress."""
+
+    def __init__(self, address: str) -> None:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        line.connect(address)
+        self._channel = Channel(line)
+        self.level = 0
+        self.number: int | None = None
+        self.gone = False
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll."""
+        return self._channel.fileno()
+
+    def read(self) -> int:
+        """Give the level that is asked for."""
+        try:
+            for data in self._channel.receive():
+                wish = _wish.decode(data)
+                self.level, self.number = wish.level, wish.number
+        except Closed:
+            self.gone = True
+            self.level = max(self.level, STOP)
+        return self.level
+
+    def watch(self, progress: Progress) -> None:
+        """Show progress."""
+        self._say(Shown(progress))
+
+    def tell(self, text: str) -> None:
+        """Tell the person something."""
+        self._say(Said(text))
+
+    def done(self, end: Done) -> None:
+        """Say how it ended."""
+        self._channel.sock.setblocking(True)
+        self._say(end)
+
+    def close(self) -> None:
+        """Close the line."""
+        self._channel.close()
+
+    def _say(self, message: Upward) -> None:
+        self._channel.send(msgspec.msgpack.encode(message))
+        with suppress(Closed):
+            self._channel.flush()

@@ -1,0 +1,126 @@
+"""The launcher of MPI that fits the library mpi4py loads: others start ranks that know nothing of each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from provrun.errors import MissingExtra, Unavailable
+
+_PROBE = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())"
+_SECONDS = 30
+# What names a launcher says of itself, and under which names it may be found; the first is the rarest.
+_KINDS = {
+    "mpich": (("HYDRA", "MPICH"), ("mpiexec.hydra", "mpiexec", "mpirun")),
+    "openmpi": (("Open MPI", "OpenRTE", "PRTE", "prterun"), ("mpiexec", "mpirun", "prterun")),
+    "impi": (("Intel",), ("mpiexec.hydra", "mpiexec", "mpirun")),
+}
+# How many ranks a launcher started, in the order of trust; a batch script itself has no SLURM_STEP_NUM_TASKS.
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PALS_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PALS_RANKID", "SLURM_PROCID")
+_LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "PALS_LOCAL_SIZE")
+# What launchers put into the environment of ranks: an MPI program among the tasks would take itself for a rank.
+_TRACES = ("PMI_", "PMIX_", "OMPI_", "OPAL_", "PRTE_", "HYDI_", "HYDRA_", "MPI_LOCAL", "SLURM_STEP", "SLURM_SRUN_")
+_SLURM_TRACES = ("PROCID", "LOCALID", "NODEID", "GTIDS", "TASK_PID", "LAUNCH_NODE_IPADDR", "MPI_TYPE", "DISTRIBUTION")
+
+
+class Launcher(NamedTuple):
+    """A launcher: its program and the kind of MPI it belongs to."""
+
+    program: str
+    kind: str
+
+    def command(self, ranks: int, *command: str) -> list[str]:
+        """Give the argument list that starts a command on so many ranks, bound to no core."""
+        # Slots inherit a rank's affinity, hence no binding; more ranks than cores is a person's own choice.
+        openmpi = ["--bind-to", "none", "--map-by", ":OVERSUBSCRIBE"]
+        free = openmpi if self.kind == "openmpi" else ["-bind-to", "none"]
+        return [self.program, *free, "-n", str(ranks), *command]
+
+    def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Give the environment for the launcher itself."""
+        own = dict(environ)
+        if self.kind == "openmpi" and os.getuid() == 0:
+            own |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return own
+
+
+def find() -> Launcher:
+    """Find the launcher of the MPI that mpi4py loads; raises `MissingExtra` without mpi4py, else `Unavailable`."""
+    library = _library()
+    kind = _kind(library)
+    said, names = _KINDS[kind]
+    seen = []
+    for program in _candidates(names):
+        answer = _run([program, "--version"])
+        seen.append(program)
+        if answer is not None and any(word in answer for word in said):
+            return Launcher(program, kind)
+    raise Unavailable(
+        f"no launcher found for {library}; tried {', '.join(seen) or ', '.join(names)}",
+        value=library,
+        next="put the mpiexec of this MPI on PATH, or install the MPI that belongs to yours",
+    )
+
+
+def launched_size(environ: Mapping[str, str]) -> int:
+    """Give the number of ranks that a launcher has started with this process among them; 1 without any."""
+    return _first(environ, _SIZES) or 1
+
+
+def launched_rank(environ: Mapping[str, str]) -> int | None:
+    """Give this process's rank as its launcher says; None if it does not say."""
+    return _first(environ, _RANKS)
+
+
+def local_size(environ: Mapping[str, str]) -> int:
+    """Give the number of ranks on this host, as far as the launcher says."""
+    return _first(environ, _LOCAL_SIZES) or 1
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
+    return next((int(environ[name]) for name in names if environ.get(name, "").isdigit()), None)
+
+
+def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give an environment without what a launcher added to it."""
+    slurm = tuple(f"SLURM_{name}" for name in _SLURM_TRACES)
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_TRACES) and name not in slurm and not name.startswith("SLURM_CPU_BIND")
+    }
+
+
+def _library() -> str:
+    # In a process of its own: loading MPI costs memory and opens devices, and this one only launches.
+    answer = _run([sys.executable, "-P", "-c", _PROBE])
+    if answer is None:
+        raise MissingExtra("mpi", "run --mpi")
+    return answer.strip("\0\n ").partition("\n")[0]
+
+
+def _kind(library: str) -> str:
+    if "Open MPI" in library:
+        return "openmpi"
+    return "impi" if "Intel" in library else "mpich"
+
+
+def _candidates(names: tuple[str, ...]) -> list[str]:
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), str(Path(sys.executable).parent), f"{sys.prefix}/bin"]
+    found = [f"{folder}/{name}" for name in names for folder in folders if os.access(f"{folder}/{name}", os.X_OK)]
+    return list(dict.fromkeys(found))
+
+
+def _run(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout + done.stderr if done.returncode == 0 else None
