@@ -13,6 +13,7 @@ from provrun.cli.live import Live
 from provrun.cli.options import Face, command
 
 if TYPE_CHECKING:
+    from provrun.project.project import Project
     from provrun.project.running import MaxFails, RunSummary
 
 LAUNCHERS = ("sbatch", "qsub", "bsub", "flux")
