@@ -40,7 +40,7 @@ def run(
         summary = _run(project, maps, slots, ranks, _max_fails(max_fails), nice, live)
     if summary is None:
         return 0  # rank 0 of somebody else's launcher answers
-    face.out.answer(summary.document(), refs=maps, text=_text(summary))
+    face.out.answer(summary.document(), refs=maps, text=told(summary))
     return summary.exit
 
 
@@ -61,7 +61,7 @@ def _run(
     return mpi.run_launched(project, maps, ranks=launched, slots=slots, max_fails=most, nice=nice, show=live)
 
 
-def _text(summary: RunSummary) -> str:
+def told(summary: RunSummary) -> str:
     if summary.job is None:
         return "nothing to run"
     words = [f"{summary.succeeded} succeeded"]
