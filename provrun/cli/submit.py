@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from provrun.cli.output import as_json, cell
 from provrun.cli.policy import policy_options, taken
 from provrun.cli.submit_options import DATA, DEPENDENCIES, PARAMETERS, SUBMISSION, all_of
 from provrun.cli.with_command import WithCommand, words_given
+from provrun.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from provrun.core.problems import Problems
@@ -39,15 +41,13 @@ def submit(face: Face, name: str, **given: Any) -> int | None:
     Submitting again adds only the tasks that are new. In a COMMAND, {x} is filled with the parameter x.
     """
     from provrun.core.problems import Problems
-    from provrun.submit.parameters import parse_parameters
+    from provrun.submit.parameters import build_space
 
     problems = Problems(f"map {name}")
-    space: Space | None = None
-    with problems.at("parameters"):
-        space = parse_parameters(
-            given["params"], zips=given["zips"], files=given["files"], sample=given["sample"],
-            seed=given["sample_seed"],
-        )
+    space = _read(
+        problems,
+        lambda: build_space(given["params"], given["zips"], given["files"], given["sample"], given["sample_seed"]),
+    )
     what = {
         "words": words_given(), "shell": given["shell"], "function": given["function"],
         "inputs": given["inputs"], "result": given["result"], "pack": given["pack"],
@@ -70,10 +70,19 @@ def load(face: Face, name: str, file: str, **given: Any) -> int | None:
     from provrun.submit.loadfile import read_lines
 
     problems = Problems(f"map {name}")
-    space: Space | None = None
-    with problems.at(file):
-        space = read_lines(file)
+    space = _read(problems, lambda: read_lines(file))
     return _submit(face, space, problems, {"outputs": (), **given}, {"name": name, "lines": True})
+
+
+def _read(problems: Problems, read: Callable[[], Space]) -> Space | None:
+    """Read parameters; what is wrong with them is told together with everything else."""
+    try:
+        return read()
+    except InvalidInput as error:
+        problems.extend(error.problems)
+    except UsageError as error:
+        problems.add(error.message)
+    return None
 
 
 def _submit(

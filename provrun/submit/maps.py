@@ -16,10 +16,10 @@ from provrun.core.template import ALWAYS_KNOWN, Template
 from provrun.errors import Refused
 from provrun.submit import flow, functions, outputs
 from provrun.submit.flow import Flow
+from provrun.submit.loadfile import LINE_PARAMETERS
 from provrun.submit.policies import parse_policy
 from provrun.submit.request import Request
 
-LINE_PARAMETERS = ("line", "occurrence")
 RUNNING_ONLY = {"cores", "tmpdir", "launcher"}
 """Placeholders of commands that say nothing about where a file lies."""
 

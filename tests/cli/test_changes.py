@@ -1,0 +1,140 @@
+"""`retry`, `rerun`, `cancel`, `pause`, `resume`, `delete`, `set`, on tasks that really ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.cli import Cli
+from provrun.core.records import MapRecord, TaskRecord
+from provrun.core.states import State
+from provrun.store.registry import Registry
+
+
+def looked_up(cli: Cli, map: str) -> tuple[MapRecord, list[TaskRecord]]:
+    registry = Registry.open(f"sqlite:///{cli.folder / '.provrun' / 'registry.sqlite'}", readonly=True)
+    try:
+        record = registry.find_map(map)
+        assert record is not None
+        return record, list(registry.tasks(record.id))
+    finally:
+        registry.close()
+
+
+def states(cli: Cli, map: str) -> list[str]:
+    return [task.state.word for task in looked_up(cli, map)[1]]
+
+
+def change(cli: Cli, *words: str) -> dict[str, Any]:
+    done = cli(*words, "--json")
+    assert done.exit == 0, done.err + done.out
+    document: dict[str, Any] = done.json
+    assert set(document) == {"changed", "maps", "next"}
+    return document
+
+
+@pytest.fixture
+def halves(cli: Cli) -> Cli:
+    """Give a map of four tasks that ran: the even ones succeeded, the odd ones failed."""
+    words = ["--", "sh", "-c", "exit $(( $1 % 2 ))", "sh", "{x}"]
+    assert cli("submit", "scan", "--param", "x=0:4", *words).exit == 0
+    assert cli("run", "scan", "-j", "2").exit == 3
+    assert states(cli, "scan") == ["succeeded", "failed"] * 2
+    return cli
+
+
+def test_retry_lets_failed_tasks_run_again(halves: Cli) -> None:
+    assert change(halves, "retry", "scan") == {"changed": 2, "maps": ["scan"], "next": "provrun run scan"}
+    assert states(halves, "scan") == ["succeeded", "pending"] * 2
+    assert change(halves, "retry")["changed"] == 0
+
+
+def test_retry_of_some_tasks_by_condition_and_by_ref(halves: Cli) -> None:
+    assert change(halves, "retry", "scan", "--where", "x > 2 and exit == 1")["changed"] == 1
+    assert states(halves, "scan") == ["succeeded", "failed", "succeeded", "pending"]
+    assert change(halves, "retry", "scan/1")["changed"] == 1
+    assert halves("retry", "scan/9", "--json").exit == 4
+
+
+def test_refs_are_read_from_stdin(halves: Cli) -> None:
+    done = halves("retry", "-", "--json", stdin="scan/1\nscan/3\n")
+    assert done.json["changed"] == 2
+
+
+def test_retry_multiplies_limits(halves: Cli) -> None:
+    assert change(halves, "set", "scan", "--task-time", "10s", "--task-memory", "1G")["changed"] == 4
+    assert change(halves, "retry", "scan", "--task-time", "x2", "--task-memory", "x1.5")["changed"] == 2
+    limits = looked_up(halves, "scan")[1][1].limits
+    assert limits is not None
+    assert (limits.time, limits.memory) == (20.0, 3 << 29)
+    done = halves("retry", "scan", "--task-time", "0.5", "--json")
+    assert done.exit == 2
+
+
+def test_rerun_needs_force_and_keeps_the_old_attempts(halves: Cli) -> None:
+    refused = halves("rerun", "scan", "--json")
+    assert (refused.exit, refused.error["code"]) == (5, "refused")
+    assert states(halves, "scan") == ["succeeded", "failed"] * 2
+    assert change(halves, "rerun", "scan", "--force")["changed"] == 2
+    assert [task.attempts for task in looked_up(halves, "scan")[1]] == [1, 1, 1, 1]
+    assert states(halves, "scan") == ["pending", "failed"] * 2
+
+
+def test_rerun_of_stale_results_touches_no_other(halves: Cli) -> None:
+    assert change(halves, "rerun", "scan", "--stale", "--force")["changed"] == 0
+
+
+def test_cancel_takes_tasks_that_have_not_ended(cli: Cli) -> None:
+    assert cli("submit", "scan", "--param", "x=0:4", "--", "true").exit == 0
+    assert change(cli, "cancel", "scan", "--where", "x < 2")["changed"] == 2
+    assert states(cli, "scan") == ["cancelled", "cancelled", "pending", "pending"]
+    assert change(cli, "cancel", "scan")["changed"] == 2
+    assert change(cli, "retry", "scan")["changed"] == 4
+
+
+def test_pause_and_resume(cli: Cli) -> None:
+    assert cli("submit", "scan", "--param", "x=0:4", "--", "true").exit == 0
+    assert change(cli, "pause", "scan") == {"changed": 4, "maps": ["scan"], "next": "provrun resume scan"}
+    assert looked_up(cli, "scan")[0].paused
+    assert change(cli, "pause", "scan")["changed"] == 0
+    assert change(cli, "resume", "scan") == {"changed": 4, "maps": ["scan"], "next": "provrun run scan"}
+    assert not looked_up(cli, "scan")[0].paused
+
+
+def test_set_changes_policy_and_priority(cli: Cli) -> None:
+    assert cli("submit", "scan", "--param", "x=0:4", "--", "true").exit == 0
+    assert change(cli, "set", "scan", "--retries", "3", "--priority", "5")["changed"] == 4
+    record, tasks = looked_up(cli, "scan")
+    assert (record.policy.retries, record.priority, {task.priority for task in tasks}) == (3, 5, {5})
+    assert change(cli, "set", "scan", "--where", "x == 1", "--priority", "9")["changed"] == 1
+    assert [task.priority for task in looked_up(cli, "scan")[1]] == [5, 9, 5, 5]
+    assert cli("set", "scan", "--json").exit == 2
+    assert cli("set", "scan", "--where", "x == 1", "--cores", "2").exit == 2
+    assert "retries: 3 -> 1" in cli("set", "scan", "--retries", "1").out
+
+
+def test_delete_needs_force_and_no_map_that_builds_on_it(cli: Cli) -> None:
+    assert cli("submit", "A", "--param", "x=0:4", "--", "true").exit == 0
+    assert cli("submit", "B", "--each", "A", "--", "true").exit == 0
+    assert cli("delete", "B", "--json").exit == 5
+    refused = cli("delete", "A", "--force", "--json")
+    assert refused.exit == 5
+    assert "B builds on A" in refused.error["message"]
+    assert change(cli, "delete", "B", "--force")["changed"] == 4
+    assert change(cli, "delete", "A", "--force")["changed"] == 4
+
+
+@pytest.mark.parametrize(
+    "words", [("retry",), ("rerun", "--force"), ("cancel",), ("pause",), ("resume",), ("set", "--cores", "1")]
+)
+def test_an_unknown_map_is_exit_4_with_the_nearest(cli: Cli, words: tuple[str, ...]) -> None:
+    assert cli("submit", "scan", "--", "true").exit == 0
+    done = cli(words[0], "scam", *words[1:], "--json")
+    assert (done.exit, done.error["code"], done.error["next"]) == (4, "not-found", "did you mean scan?")
+
+
+def test_a_condition_that_means_nothing_is_exit_2(halves: Cli) -> None:
+    done = halves("retry", "scan", "--where", "x >", "--json")
+    assert done.exit == 2
+    assert State.FAILED.word in states(halves, "scan")
