@@ -13,8 +13,6 @@ from provrun.store import counting, readiness, reading, rows
 from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
 
-_COLUMNS = "idx, attempts, params, fails, upstream, limits"
-
 
 def claim(db: Database, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
     """Take up to ``limit`` pending tasks of these maps."""
@@ -69,7 +67,6 @@ def _next_priority(db: Database, map: int, below: int | None) -> int | None:
 
 def _take_run(db: Database, job: int, run: tuple[int, int, int], limit: int) -> list[Row]:
     """Take tasks of one (map, priority, size of the map), in the order of their indices."""
-    map, priority, _ = run
     if db.dialect == "sqlite":
         found = db.fetch(
             "select idx, attempts+1, params, fails, upstream, limits from task"
@@ -81,15 +78,16 @@ def _take_run(db: Database, job: int, run: tuple[int, int, int], limit: int) -> 
             db.run(
                 "update task set state=2, job_id=?, attempts=attempts+1"
                 " where state=1 and map_id=? and priority=? and idx>=? and idx<=?",
-                (job, map, priority, found[0][0], found[-1][0]),
+                (job, *run[:2], found[0][0], found[-1][0]),
             )
         return found
     return sorted(
         db.fetch(
-            "update task set state=2, job_id=?, attempts=attempts+1 where map_id=? and state=1 and idx in ("
-            "select idx from task where state=1 and map_id=? and priority=? and idx<? order by idx limit ?"
-            f" for update skip locked) returning {_COLUMNS}",
-            (job, map, *run, limit),
+            "with taken as materialized (select map_id, idx from task where state=1 and map_id=? and priority=?"
+            " and idx<? order by idx limit ? for update skip locked) update task t set state=2, job_id=?,"
+            " attempts=attempts+1 from taken where t.map_id=taken.map_id and t.idx=taken.idx"
+            " returning t.idx, t.attempts, t.params, t.fails, t.upstream, t.limits",
+            (*run, limit, job),
         ),
         key=lambda row: int(row[0]),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -22,20 +23,20 @@ def record(db: Database, job: int, ended: Sequence[Ended]) -> int:
 
     Returns how many tasks became pending by it.
     """
-    ended = sorted(ended, key=lambda one: (one.map, one.index, one.number))
+    ended = sorted(ended, key=attrgetter("map", "index", "number"))
     with db.writing():
         counted, outdated, late = _judge(db, job, ended)
-        db.insert("attempt", ATTEMPT_COLUMNS, map(_attempt, (*counted, *outdated)))
+        _insert_attempts(db, (*counted, *outdated))
         db.insert("artifact", ARTIFACT_COLUMNS, _artifacts((*counted, *outdated)))
         late = [one for one in late if _keep_late(db, one)]
+        states = Counter(map(attrgetter("map", "state"), counted))
+        states.update((one.map, State.WAITING) for one in outdated)
         shifts = Shifts()
-        for one in counted:
-            counting.move(shifts, one.map, State.RUNNING, one.state)
-        for one in outdated:
-            counting.move(shifts, one.map, State.RUNNING, State.WAITING)
+        for (map_id, state), n in states.items():
+            counting.move(shifts, map_id, State.RUNNING, state, n)
         counting.apply(db, shifts)
         tallies.add(db, counted, (*outdated, *late))
-        pending = sum(one.state is State.PENDING for one in counted)
+        pending = sum(n for (_, state), n in states.items() if state is State.PENDING)
         return pending + _move_on(db, counted, outdated)
 
 
@@ -68,21 +69,38 @@ def _judge(db: Database, job: int, ended: list[Ended]) -> tuple[list[Ended], lis
 def _move(db: Database, job: int, ended: Iterable[Ended]) -> int:
     return db.run_many(
         "update task set state=?, accepted=?, fails=?, limits=?, job_id=null"
-        " where map_id=? and idx=? and state=2 and job_id=? and attempts=? and accepted=0",
+        " where map_id=? and idx>=? and idx<=? and state=2 and job_id=? and attempts=? and accepted=0",
         [
             (
                 int(one.state), one.number if one.state is State.SUCCEEDED else 0, one.fails,
-                None if one.limits is None else rows.text(one.limits), one.map, one.index, job, one.number,
+                None if one.limits is None else rows.text(one.limits), one.map, one.index, last, job, one.number,
             )
-            for one in ended
+            for one, last in _runs(ended)
         ],
     )
+
+
+def _runs(ended: Iterable[Ended]) -> Iterator[tuple[Ended, int]]:
+    """Give each first of tasks without a gap that went the same way, with the last index: one statement moves them."""
+    first: Ended | None = None
+    way: tuple[object, ...] = ()
+    last = 0
+    for one in ended:
+        its = (one.map, one.number, one.state, one.fails, one.limits)
+        if first is not None and one.index == last + 1 and its == way:
+            last += 1
+            continue
+        if first is not None:
+            yield first, last
+        first, way, last = one, its, one.index
+    if first is not None:
+        yield first, last
 
 
 def _move_on(db: Database, counted: list[Ended], outdated: list[Ended]) -> int:
     """Judge what waited for these tasks, and the tasks that are to run again; give how many became pending."""
     promoted = 0
-    for map, some in groupby(counted, attrgetter("map")):
+    for map_id, some in groupby(counted, attrgetter("map")):
         moves = Moves()
         again = []
         for one in some:
@@ -92,12 +110,12 @@ def _move_on(db: Database, counted: list[Ended], outdated: list[Ended]) -> int:
                 moves.ended.append(one.index)
             else:
                 again.append(one.index)
-        promoted += readiness.moved(db, map, moves)
+        promoted += readiness.moved(db, map_id, moves)
         if again:
             # What they wait for may have been taken back while they ran.
-            promoted -= readiness.block(db, map, db.among("idx", again))
-    for map, some in groupby(outdated, attrgetter("map")):
-        promoted += readiness.promote(db, map, db.among("idx", [one.index for one in some]))
+            promoted -= readiness.block(db, map_id, db.among("idx", again))
+    for map_id, some in groupby(outdated, attrgetter("map")):
+        promoted += readiness.promote(db, map_id, db.among("idx", [one.index for one in some]))
     return promoted
 
 
@@ -125,6 +143,14 @@ def _keep_late(db: Database, one: Ended) -> bool:
     if kept:
         db.insert("artifact", ARTIFACT_COLUMNS, _artifacts([one]))
     return bool(kept)
+
+
+def _insert_attempts(db: Database, ended: Iterable[Ended]) -> None:
+    """Write attempts without the columns that are NULL in all of them: binding a value costs what storing it does."""
+    values = list(zip(*map(_attempt, ended), strict=True))
+    used = [n for n, column in enumerate(values) if column.count(None) < len(column)]
+    if used:
+        db.insert("attempt", [ATTEMPT_COLUMNS[n] for n in used], zip(*[values[n] for n in used], strict=True))
 
 
 def _attempt(one: Ended) -> tuple[object, ...]:

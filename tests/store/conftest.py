@@ -1,4 +1,4 @@
-"""Registries on both databases, and the parts of a study to put into them."""
+"""Registries on both databases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,24 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'registry.sqlite'}"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of an empty database of each kind."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
 @pytest.fixture
-def registry(sqlite_url: str) -> Iterator[Registry]:
-    made = Registry.create(sqlite_url)
+def any_registry(any_url: str) -> Iterator[Registry]:
+    """Give an empty registry of each kind; whatever a test does to it, it must be sound afterwards."""
+    made = Registry.create(any_url)
     yield made
     made.close()
+    with_what_is_left = Registry.open(any_url)
+    problems = with_what_is_left.check()
+    with_what_is_left.close()
+    assert problems == []
 
 
 @pytest.fixture
-def study(registry: Registry) -> Study:
-    return Study(registry)
+def study(any_registry: Registry) -> Study:
+    return Study(any_registry)

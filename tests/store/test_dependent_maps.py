@@ -181,7 +181,7 @@ def test_rerunning_takes_back_what_has_not_been_read_yet(study: Study) -> None:
     assert study.states("b") == "spp"
 
 
-def test_a_claimed_task_comes_with_what_it_reads_and_who_made_it(study: Study, registry: Registry) -> None:
+def test_a_claimed_task_comes_with_what_it_reads_and_who_made_it(study: Study, any_registry: Registry) -> None:
     study.submit("a", grid(x=2))
     study.submit("b", [{"k": 5}], on=[each("a")])
     study.submit("c", [{}], on=[each("b"), whole("a")])
@@ -197,7 +197,7 @@ def test_a_claimed_task_comes_with_what_it_reads_and_who_made_it(study: Study, r
     assert json.loads(second.trail) == [[b, 1, 1], [a, 1, 1], [a, 0, 1], [a, 1, 1]]
 
 
-def test_the_trail_of_a_large_reduce_is_a_count_and_a_digest(study: Study, registry: Registry) -> None:
+def test_the_trail_of_a_large_reduce_is_a_count_and_a_digest(study: Study, any_registry: Registry) -> None:
     from provrun.core.canonical import digest
 
     study.submit("a", grid(x=20))
@@ -206,22 +206,22 @@ def test_the_trail_of_a_large_reduce_is_a_count_and_a_digest(study: Study, regis
     study.run(job, "a")
     [claimed] = study.claim(job, "sum")
     read = [
-        [n, 1, (registry.attempts(study.id("a"), n)[0].result_digest or b"").hex()] for n in range(20)
+        [n, 1, (any_registry.attempts(study.id("a"), n)[0].result_digest or b"").hex()] for n in range(20)
     ]
     assert claimed.trail is not None
     assert json.loads(claimed.trail) == [[study.id("a"), 20, digest("reads", read).hex()]]
 
 
-def test_a_reduce_streams_the_tasks_it_reads_by_index(study: Study, registry: Registry) -> None:
+def test_a_reduce_streams_the_tasks_it_reads_by_index(study: Study, any_registry: Registry) -> None:
     study.submit("a", grid(x=3, L=2))
     study.submit("mean", [{}], on=[group("a", "L")])
     study.submit("part", [{}], on=[chunk("a", 4)])
     job = study.job()
     study.run(job, "a")
-    [(record, shown)] = registry.read_by(study.id("mean"), 1)
+    [(record, shown)] = any_registry.read_by(study.id("mean"), 1)
     assert record.name == "a"
     assert [(one.task.index, one.attempt and one.attempt.number) for one in shown] == [(1, 1), (3, 1), (5, 1)]
-    [(_, shown)] = registry.read_by(study.id("part"), 1)
+    [(_, shown)] = any_registry.read_by(study.id("part"), 1)
     assert [one.task.index for one in shown] == [4, 5]
 
 
