@@ -26,6 +26,7 @@ _OFF = frozenset((b"unspecified", b"unset"))
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
 )
+_IDENTIFIER = re.compile(rb"\$Id:[^$\n]*\$")
 _POINTER_LIMIT = 1024
 
 _SYSTEM_ATTRIBUTES = Path("/etc/gitattributes")
@@ -50,7 +51,7 @@ def find_converted(
     pointers = _pointers(view, [kept[path][1] for path in changed])
     for path, now in changed.items():
         mode, id = kept[path]
-        if now[0] == mode and _is_checked_out_from(view.root + path, id, pointers.get(id)):
+        if now[0] == mode and _is_checked_out_from(view.root + path, id, pointers.get(id), attributes[path]):
             converted[path] = now
     return converted
 
@@ -120,12 +121,17 @@ def _pointers(view: View, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     return pointers
 
 
-def _is_checked_out_from(path: bytes, id: str, pointer: tuple[str, int] | None) -> bool:
+def _is_checked_out_from(path: bytes, id: str, pointer: tuple[str, int] | None, attributes: set[bytes]) -> bool:
     if pointer:
         return digest_file(os.fsdecode(path)) == pointer
     if os.lstat(path).st_size > CHANGE_LIMIT:
         return False
-    return blob_id(Path(os.fsdecode(path)).read_bytes().replace(b"\r\n", b"\n")) == id
+    data = Path(os.fsdecode(path)).read_bytes()
+    if not attributes.isdisjoint(_LINE_ENDS):
+        data = data.replace(b"\r\n", b"\n")
+    if b"ident" in attributes:
+        data = _IDENTIFIER.sub(b"$Id$", data)
+    return blob_id(data) == id
 
 
 def _id_on_disk(path: bytes) -> str:

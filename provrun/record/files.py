@@ -14,8 +14,6 @@ import msgspec
 from provrun.errors import StorageFailed
 
 _CHUNK = 1 << 20
-_SETTLED = 2 * 10**9  # nanoseconds: a younger file may change again without its time stamps telling
-
 Key = tuple[int, int, int, int, int]
 """Device, inode, size, modification and change time (ns): as long as they stay, the content does."""
 
@@ -25,11 +23,13 @@ _Stored = dict[str, dict[Key, str]]
 class StatCache:
     """Remembers digests of files by what `stat` says of them; in memory, and in a file if one is given.
 
-    A file that changed less than two seconds ago is digested again each time, and so is one written while it was read.
+    A file that changed less than ``settle`` seconds ago is digested again each time, because it may change once more
+    without its time stamps telling; so is one that is written while it is read.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, settle: float = 2.0) -> None:
         self._file = file
+        self._settle = round(settle * 10**9)
         self._known: _Stored = {}
         self._grown = False
         if file is not None:
@@ -52,7 +52,7 @@ class StatCache:
             return known[before]
         made = make()
         after = os.lstat(path)
-        if key_of(after) == before and time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) > _SETTLED:
+        if key_of(after) == before and time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) >= self._settle:
             known[before] = made
             self._grown = True
         return made

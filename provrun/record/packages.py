@@ -62,7 +62,7 @@ def _in_folder(folder: str) -> Iterator[Package]:
     except OSError:  # what cannot be listed cannot be imported from; archives on the path are not listed
         return
     for name in sorted(names):
-        stem, kind = name[:-10], name[-9:]
+        stem, _, kind = name.rpartition(".")
         title, dash, version = _PYTHON.sub("", stem).rpartition("-")
         if kind == "egg-info" and not dash:
             title, version = _read_header(Path(folder) / name)
