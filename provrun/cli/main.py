@@ -80,8 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _print(help_text())
         if words == ["--version"]:
             return _print(f"provrun {__version__}")
-    from provrun.cli.failures import guarded
-
+    try:
+        from provrun.cli.failures import guarded
+    except KeyboardInterrupt:
+        return 130
     return guarded(words)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -170,6 +172,19 @@ def test_an_unreachable_database_is_exit_69(cli: Cli) -> None:
     done = cli("db", "current", "--json", PROVRUN_URL="postgresql://127.0.0.1:1/none")
     assert done.exit == 69
     assert done.error["code"] == "unavailable"
+
+
+def test_ctrl_c_is_exit_130_without_a_traceback(cli: Cli) -> None:
+    lines = cli.folder / "lines"
+    os.mkfifo(lines)
+    command = [sys.executable, "-m", "provrun", "load", "jobs", "lines", "--json"]
+    process = subprocess.Popen(command, cwd=cli.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process, lines.open("w"):  # opens when provrun has begun to read
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    assert not (cli.folder / ".provrun").exists()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
