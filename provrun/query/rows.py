@@ -41,17 +41,19 @@ class Rows:
     """Makes the rows of one map.
 
     ``contexts`` gives the circumstances of attempts by id; ``judge`` is asked about tasks with an accepted result;
-    ``read`` turns canonical JSON text into what shall stand in the row: `value` for Python, `raw` for JSON.
+    ``read`` turns canonical JSON text into what shall stand in the row: `value` for Python, `raw` for JSON;
+    ``whole`` gives the text of a result, also of one that is kept elsewhere because it is long.
     """
 
     def __init__(
         self, map: MapRecord, contexts: Mapping[int, ContextRecord], judge: Judge,
-        read: Callable[[str], object] | None = None,
+        read: Callable[[str], object] | None = None, whole: Callable[[Shown], str | None] | None = None,
     ) -> None:
         self._map = map
         self._contexts = contexts
         self._judge = judge
         self._read = read or value
+        self._whole = whole or accepted_text
         self._runs_commands = map.recipe.kind != "function"
         self._shared: dict[int, Row] = {}
 
@@ -79,7 +81,8 @@ class Rows:
         row["exit"] = exit_code
         row["signal"] = signal
         row["error"] = attempt.error
-        row["result"] = self._read(attempt.result) if accepted and attempt.result is not None else None
+        result = self._whole(shown)
+        row["result"] = self._read(result) if result is not None else None
         row["outputs"] = outputs(shown.artifacts) if accepted else {}
         row |= times(attempt)
         row |= self._context(attempt.context)
@@ -104,6 +107,12 @@ class Rows:
                 "defaults": self._read(encode(context.uses.defaults if context.uses is not None else {})),
             }
         return shared
+
+
+def accepted_text(shown: Shown) -> str | None:
+    """Give the canonical text of a task's result as it stands in the registry; None without an accepted attempt."""
+    attempt = shown.attempt
+    return attempt.result if attempt is not None and attempt.number == shown.task.accepted else None
 
 
 def value(text: str) -> object:

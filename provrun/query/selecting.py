@@ -26,7 +26,7 @@ def select(
 ) -> Iterator[Shown]:
     """Give the tasks of a map in a state for which a condition holds, by index.
 
-    A name is a parameter, then a key of the result, then a field of the row. Raises `UsageError` when nothing matches
+    A name is a parameter, then a key of the result, then a field of the row. Raises `Unnamed` when nothing matches
     and a name was never found, with the nearest known one.
     """
     if where is None:
@@ -42,6 +42,10 @@ def select(
             yield shown
     if not found:
         names.refuse_unknown()
+
+
+class Unnamed(UsageError):
+    """A condition speaks of something that no task has."""
 
 
 class Names:
@@ -81,7 +85,7 @@ class Names:
 
     def of(self, shown: Shown) -> Callable[[str], Value | Missing]:
         """Give the lookup of names for one task; what is not asked for is not made."""
-        task = _Task(self._rows, shown)
+        task = _Task(self._rows, shown, self._view.result_text)
 
         def lookup(name: str) -> Value | Missing:
             found = self._find(task, name)
@@ -92,11 +96,11 @@ class Names:
         return lookup
 
     def refuse_unknown(self) -> None:
-        """Raise `UsageError` for a name that no task had."""
+        """Raise `Unnamed` for a name that no task had."""
         for name in self._names:
             if name in self._never_found and not self._known(name):
                 known = [*self._params, *FIELDS]
-                raise UsageError(
+                raise Unnamed(
                     f"no task of {self._map.name} has anything named {name}", value=name,
                     next=suggestion(name, known, f"its parameters are {', '.join(self._params) or 'none'}"),
                 )
@@ -132,10 +136,11 @@ class Names:
 class _Task:
     """A task seen by a condition: its parts, each made when first looked at."""
 
-    __slots__ = ("_params", "_result", "_row", "_rows", "_shown")
+    __slots__ = ("_params", "_result", "_row", "_rows", "_shown", "_text")
 
-    def __init__(self, rows: Rows, shown: Shown) -> None:
+    def __init__(self, rows: Rows, shown: Shown, text: Callable[[Shown], str | None]) -> None:
         self._rows = rows
+        self._text = text
         self._shown = shown
         self._params: object = None
         self._result: object = MISSING
@@ -150,9 +155,8 @@ class _Task:
     @property
     def result(self) -> object:
         if self._result is MISSING:
-            attempt = self._shown.attempt
-            accepted = attempt is not None and attempt.number == self._shown.task.accepted
-            self._result = value(attempt.result) if accepted and attempt and attempt.result is not None else None
+            text = self._text(self._shown)
+            self._result = value(text) if text is not None else None
         return self._result
 
     @property

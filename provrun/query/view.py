@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
-from provrun.core.answers import ContextRecord
+from provrun.core.answers import ContextRecord, Shown
+from provrun.core.canonical import Blob, decode
 from provrun.core.nearest import suggestion
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.errors import NotFound
 from provrun.ports import Lookups, Reads
-from provrun.query.rows import Rows
+from provrun.query.rows import Rows, accepted_text
 from provrun.query.staleness import Digest, ReadResults, Staleness
 
 
@@ -74,9 +76,16 @@ class View:
     @property
     def environment(self) -> str | None:
         """The digest of the environment that results are compared with: the one captured last."""
-        if self._environment is None:
-            self._environment = self.reads.last_environment()
-        return self._environment
+        return self._environment or self._last_environment[0]
+
+    @property
+    def environment_captured(self) -> int | None:
+        """When the environment that results are compared with was captured, in microseconds."""
+        return self.now if self._environment is not None else self._last_environment[1]
+
+    @cached_property
+    def _last_environment(self) -> tuple[str | None, int | None]:
+        return self.reads.last_environment() or (None, None)
 
     def map(self, name: str) -> MapRecord:
         """Give a map by name; an unknown one is `NotFound` with the nearest name."""
@@ -117,4 +126,16 @@ class View:
 
     def rows(self, map: MapRecord, read: Callable[[str], object] | None = None) -> Rows:
         """Give what makes the rows of a map; ``read`` as in `Rows`."""
-        return Rows(map, self.contexts, self.staleness(map), read)
+        return Rows(map, self.contexts, self.staleness(map), read, self.result_text)
+
+    def result_text(self, shown: Shown) -> str | None:
+        """Give the canonical text of a task's result, read from the pack if it is long; None if it has none."""
+        text, attempt = accepted_text(shown), shown.attempt
+        if attempt is None or text is None or not text.startswith('{"$blob":'):
+            return text
+        artifacts = shown.artifacts or self.reads.artifacts(attempt.map, attempt.index, attempt.number)
+        blob = decode(text)
+        if not isinstance(blob, Blob) or blob.get("format") != "json":
+            return text
+        held = next(made for made in artifacts if made.role == "result" and made.digest.hex() == blob["digest"])
+        return self.pack(self.contexts[attempt.context].job_uuid, str(held.place)).decode()

@@ -55,15 +55,18 @@ class ContextReads:
         )
         return [Tally(row[0], row[1], Outcome(row[2]), *row[3:]) for row in found]
 
-    def last_environment(self) -> str | None:
-        """Give the digest of the environment that was captured last, by a submission or by a job."""
+    def last_environment(self) -> tuple[str, int] | None:
+        """Give the digest of the environment that was captured last, by a submission or by a job, and when."""
         found = self.db.fetch(
             "select s.at, e.digest from submission s join environment e on e.id = s.environment_id"
             " where s.id = (select max(id) from submission)"
             " union all select j.started, e.digest from context x join job j on j.id = x.job_id"
             " join environment e on e.id = x.environment_id where x.id = (select max(id) from context)"
         )
-        return bytes(max(found)[1]).hex() if found else None
+        if not found:
+            return None
+        at, digest = max(found)
+        return bytes(digest).hex(), at
 
     def environment(self, digest: str) -> Environment:
         """Give an environment by its whole digest."""

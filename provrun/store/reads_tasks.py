@@ -160,6 +160,11 @@ class TaskReads:
             count += int(found[0]) if found else 0
         return min(count, limit)
 
+    def holds(self, job: int, map: int) -> bool:
+        """Tell whether a job holds running tasks of a map."""
+        found = self.db.one("select 1 from task where state = 2 and job_id = ? and map_id = ? limit 1", (job, map))
+        return found is not None
+
     def _rare(self, map: int, state: State) -> list[int] | None:
         """Give all tasks in a state that has an index and few tasks, sorted; else None."""
         if state not in (State.PENDING, State.RUNNING):

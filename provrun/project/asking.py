@@ -1,0 +1,185 @@
+"""Ask: what there is, what came of it, where it came from, and why."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from provrun.core.conditions import Condition, parse
+from provrun.core.states import State
+from provrun.errors import NotFound, StorageFailed
+from provrun.project.project import Project
+from provrun.query.resolving import tasks_with
+from provrun.query.rows import Row, moment, value
+from provrun.query.selecting import Unnamed, select
+from provrun.query.view import Captured, View
+from provrun.store.reads import Reads
+
+if TYPE_CHECKING:
+    from provrun.core.answers import Shown
+    from provrun.core.canonical import Value
+    from provrun.core.records import JobRecord, MapRecord
+    from provrun.query.columns import Column
+    from provrun.record.files import StatCache
+
+Document = dict[str, object]
+EVERY = 2**62
+
+
+class _Digests:
+    """Gives the digests of files as they lie now; those of large ones are remembered from one command to the next."""
+
+    def __init__(self, project: Project) -> None:
+        self._file = project.dir / "tmp" / "used"
+        self._known: StatCache | None = None
+
+    def __call__(self, path: str) -> str | None:
+        from provrun.record.files import StatCache, digest_file
+
+        if self._known is None:
+            self._known = StatCache(self._file)
+        try:
+            digest, _ = digest_file(path, self._known)
+        except OSError:
+            return None
+        with suppress(StorageFailed):  # somebody else's project, which may only be read: it is digested again then
+            self._known.save()
+        return digest
+
+
+def view(project: Project, *, check: bool = False) -> View:
+    """Give the registry of a project and what lies around it; ``check`` compares with the software of this moment."""
+
+    def pack(uuid: str, place: str) -> bytes:
+        from provrun.run import packs
+
+        return packs.read(packs.pack_path(project.root, uuid, int(place.partition(":")[0])), place)
+
+    def log(content: bytes) -> Captured:
+        from provrun.run.capture import decode_log
+
+        kept = decode_log(content)
+        return Captured(kept.out.text(), kept.err.text())
+
+    def over(job: JobRecord) -> bool:
+        from provrun.run.job import is_over
+
+        return is_over(job, project.dir) is True
+
+    def folder(map: MapRecord) -> str:
+        return os.path.normpath(project.root.absolute() / map.workdir)
+
+    environment = None
+    if check:
+        from provrun.record.environment import capture_environment
+
+        environment = capture_environment().digest
+    return View(
+        Reads(project.registry.database), project.registry, folder=folder, digest=_Digests(project), pack=pack, log=log,
+        over=over, now=time.time_ns() // 1000, environment=environment,
+    )
+
+
+def status(project: Project, names: Sequence[str] = (), *, check: bool = False) -> list[Document]:
+    """Say how maps stand (all if none is named), first submitted first.
+
+    ``check`` looks at every result, with the software of this moment; else stale results are counted by what many
+    share, and the software is that captured last.
+    """
+    from provrun.query.status import status as of_map
+
+    seen = view(project, check=check)
+    maps = [seen.map(name) for name in names] or seen.maps()
+    running = [job for job in seen.reads.jobs("running") if not seen.over(job)]
+    tallies = seen.reads.tallies(maps[0].id if len(maps) == 1 else None)
+    seen.contexts.load({tally.context for tally in tallies})
+    documents = []
+    for map in maps:
+        mine = [tally for tally in tallies if tally.map == map.id]
+        worked = {seen.contexts[tally.context].job for tally in mine}
+        jobs = [job for job in running if job.id in worked or seen.reads.holds(job.id, map.id)]
+        document = of_map(map, mine, seen.contexts, seen.staleness(map), jobs=jobs, now=seen.now)
+        if check:
+            rows = seen.rows(map).rows(seen.reads.stream(map.id, state=State.SUCCEEDED))
+            document["stale"] = sum(1 for row in rows if row["stale"])
+        document["software_captured"] = moment(seen.environment_captured)
+        documents.append(document)
+    return documents
+
+
+def rows(
+    project: Project, name: str, where: str | None = None, *, state: State | None = None, limit: int | None = None,
+    read: Callable[[str], object] = value,
+) -> Iterator[Row]:
+    """Give the rows of a map's tasks by index; ``read`` as in `query.rows.Rows`."""
+    seen = view(project)
+    map = seen.map(name)
+    chosen = select(seen, map, _condition(where), state=state)
+    return seen.rows(map, read).rows(islice(chosen, limit))
+
+
+def results(
+    project: Project, name: str, where: str | None = None, *, read: Callable[[str], object] = value
+) -> Iterator[Row]:
+    """Give the rows of a map's tasks that have an accepted result."""
+    return rows(project, name, where, state=State.SUCCEEDED, read=read)
+
+
+def columns(project: Project, name: str, where: str | None = None) -> list[Column]:
+    """Give the columns that the results of a map have as a flat table; looks at each result."""
+    from provrun.query.columns import discover
+
+    seen = view(project)
+    map = seen.map(name)
+    chosen = select(seen, map, _condition(where), state=State.SUCCEEDED, artifacts=False)
+    return discover(map.own, ((shown.task.params, seen.result_text(shown)) for shown in chosen))
+
+
+def find(project: Project, conditions: str, *, read: Callable[[str], object] = value) -> Iterator[Row]:
+    """Give the rows of all tasks of all maps for which conditions hold; raise `NotFound` when there is none."""
+    seen = view(project)
+    condition = _condition(conditions)
+    unknown: list[Unnamed] = []
+    found = False
+    maps = seen.maps()
+    for map in maps:
+        try:
+            for row in seen.rows(map, read).rows(select(seen, map, condition)):
+                found = True
+                yield row
+        except Unnamed as error:  # this map has nothing of such a name; another one may
+            unknown.append(error)
+    if not found:
+        if len(unknown) == len(maps) and unknown:
+            raise NotFound(unknown[0].message, value=conditions, next=unknown[0].next)
+        raise NotFound("no task fits", value=conditions, next="provrun list shows the maps")
+
+
+def matching(project: Project, map: MapRecord, where: str) -> Iterator[int]:
+    """Give the indices of a map's tasks for which conditions hold."""
+    return (shown.task.index for shown in select(view(project), map, _condition(where)))
+
+
+def with_params(project: Project, map: MapRecord, params: Mapping[str, Value]) -> list[int]:
+    """Give the indices of a map's tasks that have these values of parameters; raise `NotFound` when there is none."""
+    found = [shown.task.index for shown in tasks_with(view(project), map, dict(params), EVERY)]
+    if not found:
+        raise NotFound(
+            f"no task of {map.name} has these parameters", value=dict(params),
+            next=f"provrun tasks {map.name} shows them",
+        )
+    return found
+
+
+def selected(project: Project, name: str, where: str | None) -> Iterator[Shown]:
+    """Give the tasks of a map for which conditions hold, with the attempts that stand for them."""
+    seen = view(project)
+    return select(seen, seen.map(name), _condition(where))
+
+
+def _condition(where: str | None) -> Condition | None:
+    return parse(where) if where is not None else None

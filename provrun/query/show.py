@@ -1,0 +1,284 @@
+"""Everything known of one thing, as a document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from provrun.core.answers import FoundArtifact, Shown
+from provrun.core.canonical import Value
+from provrun.core.records import Artifact, AttemptRecord, JobRecord, MapRecord
+from provrun.core.template import Template
+from provrun.query.facts import Wait
+from provrun.query.resolving import (
+    AttemptSubject,
+    CodeSubject,
+    ContentSubject,
+    EnvironmentSubject,
+    JobSubject,
+    MapSubject,
+    Subject,
+    TaskSubject,
+)
+from provrun.query.rows import counts, ended_by, moment, outputs, short, times
+from provrun.query.status import state_of
+from provrun.query.tracing import decode_json
+from provrun.query.view import View
+
+Document = dict[str, object]
+MOST = 100  # things of one kind that are listed
+
+
+def show(view: View, subject: Subject) -> Document:
+    """Give what is known of a map, task, attempt, version of code, environment, job or file."""
+    match subject:
+        case MapSubject(map=map):
+            return {"ref": subject.ref, "kind": "map", **_map(view, map)}
+        case TaskSubject(map=map, shown=shown):
+            return {"ref": subject.ref, "kind": "task", **_task(view, map, shown)}
+        case AttemptSubject(map=map, shown=shown, number=number, attempt=attempt):
+            known = _attempt(view, map, shown, attempt) if attempt is not None else {"attempt": number}
+            return {"ref": subject.ref, "kind": "attempt", "task": f"{map.name}/{shown.task.index}", **known}
+        case CodeSubject(digest=digest):
+            return {"ref": subject.ref, "kind": "code", **code(view, digest)}
+        case EnvironmentSubject(digest=digest):
+            return {"ref": subject.ref, "kind": "environment", **environment(view, digest)}
+        case JobSubject(job=job):
+            return {"ref": subject.ref, "kind": "job", **job_document(view, job), "ran": _ran(view, "job", job.id)}
+        case ContentSubject():
+            return {"ref": subject.ref, "kind": "content", **_content(view, subject)}
+
+
+def code(view: View, digest: str) -> Document:
+    """Tell a version of code: commit, tree, patch, when it was captured, which maps ran with it."""
+    captured = view.reads.code(digest)
+    known = next((one for one in view.reads.codes() if one.digest == digest), None)
+    return {
+        "digest": digest,
+        **msgspec.to_builtins(captured.code),
+        "captured": moment(known.captured) if known is not None else None,
+        "patch": captured.patch.decode(errors="replace") if captured.patch is not None else None,
+        "ran": _ran(view, "code", digest),
+    }
+
+
+def environment(view: View, digest: str) -> Document:
+    """Tell an environment: Python, packages, variables, when it was captured, which maps ran in it."""
+    found = view.reads.environment(digest)
+    known = next((one for one in view.reads.environments() if one.digest == digest), None)
+    return {
+        "digest": digest,
+        "python": found.python,
+        "implementation": found.implementation,
+        "container": found.container,
+        "variables": found.variables,
+        "packages": [
+            {"name": one.name, "version": one.version, "direct_url": one.direct_url} for one in found.packages
+        ],
+        "captured": moment(known.captured) if known is not None else None,
+        "ran": _ran(view, "environment", digest),
+    }
+
+
+def job_document(view: View, job: JobRecord) -> Document:
+    """Tell a job; ``over`` is true for one that is over without having said so."""
+    return {
+        "id": job.id, "uuid": job.uuid, "job_kind": job.kind, "state": job.state, "user": job.user, "node": job.node,
+        "slots": job.slots, "ranks": job.ranks, "started": moment(job.started), "ended": moment(job.ended),
+        "reason": job.reason, "over": job.state == "running" and view.over(job),
+    }
+
+
+def _map(view: View, map: MapRecord) -> Document:
+    code, environment = view.reads.digest_of("code", map.code), view.reads.digest_of("environment", map.environment)
+    downstream = view.reads.downstreams(map.id)
+    return {
+        "name": map.name,
+        "state": state_of(map),
+        "ntasks": counts(map),
+        "total": map.total,
+        "recipe": msgspec.to_builtins(map.recipe),
+        "recipe_digest": map.recipe_digest.hex(),
+        "parameters": list(map.own),
+        "policy": msgspec.to_builtins(map.policy),
+        "priority": map.priority,
+        "tags": map.tags,
+        "folder": view.folder(map),
+        "builds_on": [msgspec.to_builtins(each) for each in map.dependencies],
+        "read_by": list(dict.fromkeys(view.map_by_id(record.map).name for record in downstream)),
+        "user": map.user,
+        "created": moment(map.created),
+        "code": short(code),
+        "environment": short(environment),
+        "submissions": [
+            {
+                "at": moment(each.at), "user": each.user, "first": each.first, "added": each.added,
+                "code": short(each.code), "environment": short(each.environment),
+            }
+            for each in view.reads.submissions(map.id)[-MOST:]
+        ],
+    }
+
+
+def _task(view: View, map: MapRecord, shown: Shown) -> Document:
+    task = shown.task
+    row = view.rows(map, decode_json).row(shown)
+    own = task.limits
+    policy = map.policy
+    return {
+        **row,
+        "priority": task.priority,
+        "fails": task.fails,
+        "limits": {
+            "cores": policy.cores,
+            "time": own.time if own is not None and own.time is not None else policy.task_time,
+            "memory": own.memory if own is not None and own.memory is not None else policy.task_memory,
+        },
+        "command": command(view, map, shown),
+        "folder": view.folder(map),
+        "reads": [_wait(wait) for wait in _waits(view, map, shown)],
+        "history": [
+            _brief(view, map, attempt, accepted=attempt.number == task.accepted)
+            for attempt in view.reads.attempts(map.id, task.index)[-MOST:]
+        ],
+        **_used(view, shown.attempt, shown.artifacts),
+    }
+
+
+def _attempt(view: View, map: MapRecord, shown: Shown, attempt: AttemptRecord) -> Document:
+    artifacts = tuple(view.reads.artifacts(attempt.map, attempt.index, attempt.number))
+    context = view.contexts[attempt.context]
+    return {
+        **_brief(view, map, attempt, accepted=attempt.number == shown.task.accepted),
+        "params": decode_json(shown.task.params),
+        "result": decode_json(attempt.result),
+        "outputs": outputs(artifacts),
+        "code": short(context.code),
+        "code_after": short(context.code_after) if context.code_after is not None else None,
+        "environment": short(context.environment),
+        "defaults": msgspec.to_builtins(context.uses.defaults) if context.uses is not None else {},
+        "cpu_is_shared": attempt.rss_shared,
+        **_used(view, attempt, artifacts),
+    }
+
+
+def _brief(view: View, map: MapRecord, attempt: AttemptRecord, *, accepted: bool) -> Document:
+    exit_code, signal = ended_by(attempt, map.recipe.kind != "function")
+    context = view.contexts[attempt.context]
+    return {
+        "attempt": attempt.number, "accepted": accepted, "outcome": attempt.outcome.word, "exit": exit_code,
+        "signal": signal, "error": attempt.error, **times(attempt), "node": context.node, "job": context.job,
+        "log": attempt.log is not None,
+    }
+
+
+def _used(view: View, attempt: AttemptRecord | None, artifacts: tuple[Artifact, ...]) -> Document:
+    """Tell what an attempt used: code files, program, host, inputs, results of other maps."""
+    if attempt is None:
+        return {"uses": None, "host": None, "inputs": [], "trail": []}
+    context = view.contexts[attempt.context]
+    inputs = [{"path": path, "digest": digest, "size": size} for path, digest, size in context.inputs]
+    inputs += [
+        {"path": read.path, "digest": read.digest.hex(), "size": read.size}
+        for read in artifacts if read.role == "input"
+    ]
+    uses = context.uses
+    return {
+        "uses": {"files": uses.files, "tool": uses.tool} if uses is not None else None,
+        "host": msgspec.to_builtins(view.reads.host(context.host)),
+        "inputs": inputs,
+        "trail": [_step(view, entry) for entry in (msgspec.json.decode(attempt.trail) if attempt.trail else ())],
+    }
+
+
+def _step(view: View, entry: list[int | str]) -> Document:
+    name = view.map_by_id(int(entry[0])).name
+    if isinstance(entry[2], str):
+        return {"map": name, "count": entry[1], "digest": entry[2]}
+    return {"map": name, "attempt": f"{name}/{entry[1]}#{entry[2]}"}
+
+
+def _waits(view: View, map: MapRecord, shown: Shown) -> list[Wait]:
+    from provrun.query.facts import Facts
+
+    facts = Facts(view, map, shown)
+    return [Wait(view, facts, record) for record in view.reads.upstreams(map.id)]
+
+
+def _wait(wait: Wait) -> Document:
+    return {
+        "map": wait.map.name, "kind": wait.dependency.kind, "by": list(wait.dependency.by),
+        "tasks": wait.of, "missing": wait.missing,
+    }
+
+
+def command(view: View, map: MapRecord, shown: Shown) -> list[str] | None:
+    """Give a task's command with its parameters filled in; what only a run knows stays a placeholder."""
+    recipe = map.recipe
+    params = cast("Mapping[str, Value]", decode_json(shown.task.params))
+    if recipe.kind == "line":
+        return [str(params["line"])]
+    if recipe.kind == "function":
+        return None
+    known: dict[str, Value] = {
+        "index": shown.task.index, "task": f"{map.name}/{shown.task.index}", "cores": map.policy.cores, **params
+    }
+    template = Template.parse(recipe.words, recipe.kind == "shell")
+    from provrun.core.template import Field, filled
+
+    return [
+        "".join(
+            [
+                piece if isinstance(piece, str)
+                else filled(piece, known[piece.name]) if isinstance(piece, Field) and piece.name in known
+                else str(piece)
+                for piece in word
+            ]
+        )
+        for word in template.pieces
+    ]
+
+
+def _content(view: View, subject: ContentSubject) -> Document:
+    made = [each for each in subject.artifacts if each.artifact.role != "input"]
+    read = [each for each in subject.artifacts if each.artifact.role == "input"]
+    return {
+        "digest": subject.digest,
+        "path": subject.path,
+        "size": subject.artifacts[0].artifact.size if subject.artifacts else None,
+        "made_by": [_found(view, each) for each in made[:MOST]],
+        "read_by": [_found(view, each) for each in read[:MOST]],
+        "result_of": [
+            f"{view.map_by_id(map).name}/{index}#{number}" for map, index, number in subject.results[:MOST]
+        ],
+        "used_in": [
+            {"job": context.job, "node": context.node, "code": short(context.code)}
+            for context in (view.contexts[id] for id in subject.contexts[:MOST])
+        ],
+    }
+
+
+def _found(view: View, found: FoundArtifact) -> Document:
+    name = view.map_by_id(found.map).name
+    return {
+        "attempt": f"{name}/{found.index}#{found.number}", "role": found.artifact.role, "name": found.artifact.name,
+        "path": found.artifact.path, "packed": found.artifact.place is not None,
+    }
+
+
+def _ran(view: View, field: str, wanted: object) -> list[Document]:
+    """Count the attempts of each map whose circumstances hold a value."""
+    sums: Counter[int] = Counter()
+    accepted: Counter[int] = Counter()
+    tallies = view.reads.tallies()
+    view.contexts.load({tally.context for tally in tallies})
+    for tally in tallies:
+        if getattr(view.contexts[tally.context], field) == wanted:
+            sums[tally.map] += tally.attempts
+            accepted[tally.map] += tally.accepted
+    return [
+        {"map": view.map_by_id(id).name, "attempts": n, "results": accepted[id]} for id, n in sorted(sums.items())
+    ]
