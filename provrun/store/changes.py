@@ -111,6 +111,7 @@ def _change(
 ) -> int:
     """Move tasks in some states to another one, page by page, and what waits for them along; give their number."""
     changed = 0
+    db.claimed.clear()
     with db.writing():
         for page in _pages(db, map, tasks, states):
             change(page)

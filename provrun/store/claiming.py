@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from provrun.core.records import Claimed
 from provrun.core.states import State
 from provrun.store import counting, readiness, reading, rows
 from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
+
+
+class Run(NamedTuple):
+    """The visible tasks of one map that have one priority."""
+
+    map: int
+    priority: int
+    size: int
 
 
 def claim(db: Database, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
@@ -46,7 +55,7 @@ def _take(db: Database, job: int, maps: Sequence[int], limit: int) -> list[tuple
     taken: list[tuple[int, list[Row]]] = []
     while queue and limit > 0:
         negative, place, map = heappop(queue)
-        found = _take_run(db, job, (map, -negative, sizes[map]), limit)
+        found = _take_run(db, job, Run(map, -negative, sizes[map]), limit)
         if found:
             taken.append((map, found))
             limit -= len(found)
@@ -65,36 +74,52 @@ def _next_priority(db: Database, map: int, below: int | None) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def _take_run(db: Database, job: int, run: tuple[int, int, int], limit: int) -> list[Row]:
-    """Take tasks of one (map, priority, size of the map), in the order of their indices."""
+def _take_run(db: Database, job: int, run: Run, limit: int) -> list[Row]:
+    """Take tasks of one map and priority, in the order of their indices."""
     if db.dialect == "sqlite":
-        found = db.fetch(
-            "select idx, attempts+1, params, fails, upstream, limits from task"
-            " where state=1 and map_id=? and priority=? and idx<? order by idx limit ?",
-            (*run, limit),
+        return _take_sqlite(db, job, run, limit)
+    # The index holds on to the rows claimed before, so go on behind them. What was given back there is found by another
+    # pass from the start.
+    first = db.claimed.pop((run.map, run.priority), 0)
+    found = _take_postgres(db, job, run, first, limit)
+    if first and len(found) < limit:
+        found += _take_postgres(db, job, run, 0, limit - len(found))
+    elif len(found) == limit:
+        db.claimed[run.map, run.priority] = found[-1][0] + 1
+    return sorted(found)
+
+
+def _take_sqlite(db: Database, job: int, run: Run, limit: int) -> list[Row]:
+    found = db.fetch(
+        "select idx, attempts+1, params, fails, upstream, limits from task"
+        " where state=1 and map_id=? and priority=? and idx<? order by idx limit ?",
+        (*run, limit),
+    )
+    if found:
+        # What was found is all that is pending between the first and the last: one range, not a list.
+        db.run(
+            "update task set state=2, job_id=?, attempts=attempts+1"
+            " where state=1 and map_id=? and priority=? and idx>=? and idx<=?",
+            (job, run.map, run.priority, found[0][0], found[-1][0]),
         )
-        if found:
-            # What was found is all that is pending between the first and the last: one range, not a list.
-            db.run(
-                "update task set state=2, job_id=?, attempts=attempts+1"
-                " where state=1 and map_id=? and priority=? and idx>=? and idx<=?",
-                (job, *run[:2], found[0][0], found[-1][0]),
-            )
-        return found
+    return found
+
+
+def _take_postgres(db: Database, job: int, run: Run, first: int, limit: int) -> list[Row]:
     return sorted(
         db.fetch(
             "with taken as materialized (select map_id, idx from task where state=1 and map_id=? and priority=?"
-            " and idx<? order by idx limit ? for update skip locked) update task t set state=2, job_id=?,"
+            " and idx<? and idx>=? order by idx limit ? for update skip locked) update task t set state=2, job_id=?,"
             " attempts=attempts+1 from taken where t.map_id=taken.map_id and t.idx=taken.idx"
             " returning t.idx, t.attempts, t.params, t.fails, t.upstream, t.limits",
-            (*run, limit, job),
-        ),
-        key=lambda row: int(row[0]),
+            (*run, first, limit, job),
+        )
     )
 
 
 def release(db: Database, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
     """Give back claimed tasks that never started; their attempt numbers are not used up."""
+    db.claimed.clear()
     with db.writing():
         shifts = Shifts()
         for map, index, number in sorted(tasks):

@@ -28,6 +28,10 @@ class Database(ABC):
 
     dialect: str
 
+    def __init__(self) -> None:
+        self.claimed: dict[tuple[int, int], int] = {}
+        """How far the tasks of a (map, priority) have been claimed over this connection: see `claiming`."""
+
     @abstractmethod
     def fetch(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Run a statement and give all its rows."""
@@ -104,6 +108,7 @@ class SqliteDatabase(Database):
     dialect = "sqlite"
 
     def __init__(self, path: Path, *, readonly: bool = False, create: bool = False) -> None:
+        super().__init__()
         mode = "ro" if readonly else "rwc" if create else "rw"
         self._path = path
         try:

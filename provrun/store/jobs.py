@@ -43,6 +43,7 @@ def held(db: Database, job: int) -> list[tuple[int, int, int]]:
 
 def abandon(db: Database, job: int, at: int) -> int:
     """Close a job that is over: its running tasks get a lost attempt and are pending again; give their number."""
+    db.claimed.clear()
     with db.writing():
         lost = db.fetch("select map_id, idx, attempts from task where state=2 and job_id=? order by 1, 2", (job,))
         contexts = {map: _lost_context(db, job, map) for map in {row[0] for row in lost}}

@@ -19,6 +19,7 @@ class PostgresDatabase(Database):
     dialect = "postgresql"
 
     def __init__(self, url: str, *, readonly: bool = False) -> None:
+        super().__init__()
         try:
             import psycopg
         except ImportError as error:

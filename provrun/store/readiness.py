@@ -151,6 +151,7 @@ def _turn(db: Database, map: int, states: tuple[State, State], scope: Scope) -> 
         (map, map, *scope[1]),
     )
     if n:
+        db.claimed.clear()
         shifts = Shifts()
         counting.move(shifts, map, before, after, n)
         counting.apply(db, shifts)

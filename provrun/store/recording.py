@@ -37,6 +37,8 @@ def record(db: Database, job: int, ended: Sequence[Ended]) -> int:
         counting.apply(db, shifts)
         tallies.add(db, counted, (*outdated, *late))
         pending = sum(n for (_, state), n in states.items() if state is State.PENDING)
+        if pending:
+            db.claimed.clear()
         return pending + _move_on(db, counted, outdated)
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from fixtures.store_model import ENDED, Model
 from fixtures.study import AT, Study, ended
 from provrun.core.records import Claimed, Dependency
 from provrun.core.states import Outcome, State
+from provrun.store.database import connect
 from provrun.store.registry import Registry
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -32,11 +42,13 @@ kinds = st.sampled_from(["each", "group", "chunk", "all", "after", "each+all", "
 class Histories(RuleBasedStateMachine):
     """Submit, run and change maps in any order."""
 
+    def __init__(self, create: Callable[[], Registry]) -> None:
+        super().__init__()
+        self.create = create
+
     @initialize()
     def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.registry = Registry.create(f"sqlite:///{Path(self.folder.name) / 'registry.sqlite'}")
-        self.registry.database.run("pragma synchronous=off")  # what a crash leaves is another test's business
+        self.registry = self.create()
         self.study = Study(self.registry)
         self.model = Model()
         self.jobs = [self.study.job(), self.study.job()]
@@ -46,7 +58,6 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "registry"):
             self.registry.close()
-            self.folder.cleanup()
 
     def _submit(self, name: str, params: list[dict[str, Any]], on: list[Dependency]) -> None:
         self.study.submit(name, params, on=on)
@@ -197,7 +208,31 @@ class Histories(RuleBasedStateMachine):
         assert self.registry.check() == []
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+def _run(create: Callable[[], Registry], examples: int) -> None:
+    run_state_machine_as_test(
+        lambda: Histories(create),
+        settings=settings(
+            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )
+
+
+def test_random_histories_in_sqlite_agree_with_the_model(tmp_path: Path) -> None:
+    numbers = count()
+
+    def create() -> Registry:
+        registry = Registry.create(f"sqlite:///{tmp_path / f'{next(numbers)}.sqlite'}")
+        registry.database.run("pragma synchronous=off")  # what a crash leaves is another test's business
+        return registry
+
+    _run(create, 50)
+
+
+def test_random_histories_in_postgresql_agree_with_the_model(postgres_url: str) -> None:
+    def create() -> Registry:
+        with closing(connect(postgres_url)) as database:
+            database.run("drop schema public cascade")
+            database.run("create schema public")
+        return Registry.create(postgres_url)
+
+    _run(create, 12)
