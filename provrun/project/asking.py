@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from provrun.core.conditions import Condition, parse
 from provrun.core.states import State
@@ -175,11 +175,23 @@ def with_params(project: Project, map: MapRecord, params: Mapping[str, Value]) -
     return found
 
 
-def selected(project: Project, name: str, where: str | None) -> Iterator[Shown]:
-    """Give the tasks of a map for which conditions hold, with the attempts that stand for them."""
+def selected(
+    project: Project, name: str, where: str | None, *, state: State | None = None
+) -> Iterator[Shown]:
+    """Give the tasks of a map in a state for which conditions hold, with the attempts that stand for them."""
     seen = view(project)
-    return select(seen, seen.map(name), _condition(where))
+    return select(seen, seen.map(name), _condition(where), state=state)
 
 
 def _condition(where: str | None) -> Condition | None:
     return parse(where) if where is not None else None
+
+
+def write_results(project: Project, name: str, where: str | None, form: str, out: IO[bytes]) -> int:
+    """Write the results of a map as ``csv``, ``jsonl``, ``parquet`` or ``hdf5``; gives the number of rows."""
+    from provrun.query.rows import raw
+    from provrun.query.tables import WRITERS, write_jsonl
+
+    if form == "jsonl":
+        return write_jsonl(out, results(project, name, where, read=raw))
+    return WRITERS[form](out, columns(project, name, where), results(project, name, where))

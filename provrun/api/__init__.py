@@ -1,0 +1,1 @@
+"""The Python face of provrun; its names stand in `provrun` itself."""
