@@ -154,6 +154,7 @@ def _told(submitted: Submitted) -> str:
     added, code = submitted.added, submitted.code
     lines = _described(submitted.preview)[:-2] + _described(submitted.preview)[-1:]
     lines.append(f"{submitted.name}: {added.added} tasks added, {added.existing} there already, {added.total} in all")
+    lines += [f"{added.stale} results are stale; provrun why {submitted.name} says why"] if added.stale else []
     lines += [f"{name} grew by {count} tasks" for name, count in added.grown.items()]
     lines += [f"changed {change}" for change in submitted.changes]
     version = (code.commit or "not committed")[:13] + (" with changes" if code.dirty else "")

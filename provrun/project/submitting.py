@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from provrun.core.canonical import Value, decode
 from provrun.core.problems import Problems
 from provrun.core.records import Added
@@ -92,9 +94,20 @@ def submit(project: Project, request: Request, space: Space | None, problems: Pr
     added = registry.submit(
         spec, space.texts(), distinct=space.distinct, code=captured.code_id, environment=captured.environment_id, at=at
     )
-    return Submitted(
-        spec.name, added, shown, captured.code, captured.environment.digest, tuple(_change_policy(project, built))
-    )
+    changes = _change_policy(project, built)
+    if built.existing is not None:
+        added = msgspec.structs.replace(added, stale=_stale(project, spec.name))
+    return Submitted(spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes))
+
+
+def _stale(project: Project, name: str) -> int:
+    """Count results that the code and software that were just captured make doubtful."""
+    from provrun.project.asking import status
+
+    (found,) = status(project, [name])
+    stale = found["stale"]
+    assert isinstance(stale, int)
+    return stale
 
 
 def _change_policy(project: Project, built: Built) -> list[str]:

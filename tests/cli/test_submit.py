@@ -152,6 +152,24 @@ def test_an_edited_function_is_the_same_recipe_with_new_code(cli: Cli) -> None:
     assert second["code"]["tree"] != first["code"]["tree"]
 
 
+def test_submit_counts_results_that_edited_code_makes_stale(cli: Cli) -> None:
+    words = ["squares", "--function", "analysis.py:square", "--param"]
+    assert submit(cli, *words, "x=0:3").json["stale"] == 0
+    assert cli("run", "-j", "2").exit == 0
+    assert submit(cli, *words, "x=0:3").json["stale"] == 0
+    (cli.folder / "analysis.py").write_text("def square(x):\n    return x ** 2\n")
+    assert submit(cli, *words, "x=0:4").json["stale"] == 3
+    assert "3 results are stale" in cli("submit", *words, "x=0:4").out
+
+
+def test_submit_and_run_in_one_command(cli: Cli) -> None:
+    done = submit(cli, "scan", "--run", "--param", "x=0:3", "--", "echo", "{x}")
+    assert done.exit == 0
+    assert set(done.json) >= KEYS
+    assert (done.json["run"]["succeeded"], done.json["run"]["failed"]) == (3, 0)
+    assert submit(cli, "bad", "--run", "--", "false").exit == 3
+
+
 def test_clean_code_refuses_a_dirty_tree(cli: Cli) -> None:
     (cli.folder / "analysis.py").write_text("x = 1\n")
     done = submit(cli, "scan", "--code", "clean", "--", "true")
