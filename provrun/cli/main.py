@@ -17,7 +17,24 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "run": ("provrun.cli.run", "run", "Run tasks here and now until nothing is left that could run."),
         "recover": ("provrun.cli.run", "recover", "Let tasks run again that a dead run has left running."),
     },
-    "Ask": {},
+    "Ask": {
+        "status": ("provrun.cli.status", "status", "Say how maps stand."),
+        "list": ("provrun.cli.status", "list_maps", "List all maps."),
+        "watch": ("provrun.cli.status", "watch", "Show how maps stand until they are done."),
+        "wait": ("provrun.cli.status", "wait", "Wait until maps are done."),
+        "tasks": ("provrun.cli.rows", "tasks", "List the tasks of a map."),
+        "results": ("provrun.cli.rows", "results", "Give the results of a map, as a table or file."),
+        "find": ("provrun.cli.rows", "find", "Find tasks of all maps by conditions."),
+        "show": ("provrun.cli.ask", "show", "Tell everything known of one thing."),
+        "logs": ("provrun.cli.logs", "logs", "Print what attempts printed."),
+        "get": ("provrun.cli.logs", "get", "Write outputs that are kept in packs."),
+        "why": ("provrun.cli.ask", "why", "Say why something waits, failed, is stale or superseded."),
+        "trace": ("provrun.cli.ask", "trace", "Follow a task, result or file to its sources."),
+        "diff": ("provrun.cli.ask", "diff", "Compare two tasks, attempts, maps, codes or environments."),
+        "code": ("provrun.cli.ask", "code", "Show the version of code something ran with."),
+        "env": ("provrun.cli.ask", "env", "Show the software something ran with."),
+        "job": ("provrun.cli.jobs", "job", "Look at jobs."),
+    },
     "Change": {
         "retry": ("provrun.cli.changes", "retry", "Let failed tasks run again."),
         "rerun": ("provrun.cli.changes", "rerun", "Let succeeded tasks run again; old results stay visible."),
@@ -29,6 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Publish": {
         "export": ("provrun.cli.export", "export", "Write a page of W3C PROV about maps."),
+        "verify": ("provrun.cli.jobs", "verify", "Check that everything the registry keeps agrees."),
     },
     "Project": {
         "init": ("provrun.cli.house", "init", "Make a project here or in DIR."),
