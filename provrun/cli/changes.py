@@ -36,12 +36,14 @@ def retry(
 @click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True, type=MapName())
 @where
 @click.option("--stale", is_flag=True, help="Only tasks whose results are stale.")
+@click.option("--down", is_flag=True, help="Also all that read their results.")
 @click.option("--force", is_flag=True, help="Do it: the results become superseded.")
-def rerun(face: Face, refs: tuple[str, ...], where: str | None, stale: bool, force: bool) -> None:
+def rerun(face: Face, refs: tuple[str, ...], where: str | None, stale: bool, down: bool, force: bool) -> None:
     """Let succeeded tasks run again; the old results are kept and stay visible."""
     from provrun.project import changing
 
-    _answer(face, changing.rerun(face.project(), given_refs(refs), where, stale=stale, force=force), "to run again")
+    changed = changing.rerun(face.project(), given_refs(refs), where, stale=stale, down=down, force=force)
+    _answer(face, changed, "to run again")
 
 
 @command("provrun cancel scan", "provrun cancel scan --where 'x > 100'")

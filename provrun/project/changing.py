@@ -73,10 +73,8 @@ def _indices(project: Project, ref: TaskRef | ParamsRef) -> list[int]:
     return [ref.index]
 
 
-def _change(
-    project: Project, refs: Sequence[str], where: str | None, change: Callable[[MapRecord, Tasks], int], following: str
-) -> Changed:
-    found = list(targets(project, refs, where))
+def _counted(found: Sequence[Target], change: Callable[[MapRecord, Tasks], int], following: str) -> Changed:
+    """Change tasks and say how many were changed, naming the maps of which there were any."""
     counts = {record.name: change(record, tasks) for record, tasks in found}
     changed = tuple(name for name, count in counts.items() if count) or tuple(counts)
     return Changed(sum(counts.values()), changed, following.format(maps=" ".join(changed)))
@@ -95,20 +93,28 @@ def retry(
                 factors[name] = parse_factor(option)
     problems.raise_any()
     registry = project.registry
-    return _change(
-        project, refs, where,
+    return _counted(
+        list(targets(project, refs, where)),
         lambda record, tasks: registry.retry(record.id, tasks, time=factors["time"], memory=factors["memory"]),
         "provrun run {maps}",
     )
 
 
 def rerun(
-    project: Project, refs: Sequence[str], where: str | None = None, *, stale: bool = False, force: bool = False
+    project: Project, refs: Sequence[str], where: str | None = None, *, stale: bool = False, down: bool = False,
+    force: bool = False,
 ) -> Changed:
-    """Make succeeded tasks pending again, those alone that are stale if asked for; refuse without ``force``."""
+    """Make succeeded tasks pending again, those alone that are stale if asked for; refuse without ``force``.
+
+    With ``down`` everything that read their results runs again too.
+    """
     if stale:
         where = f"({where}) and stale == true" if where is not None else "stale == true"
     found = list(targets(project, refs, where))
+    if down:
+        from provrun.project.downstream import with_readers
+
+        found = with_readers(project, found)
     if not force:
         done = sum(
             record.counts.get(State.SUCCEEDED, 0) if tasks is None else len(tasks) for record, tasks in found
@@ -117,18 +123,14 @@ def rerun(
             f"rerun makes up to {done} results superseded; they stay visible", value=list(refs),
             next="add --force to do it",
         )
-    registry = project.registry
-    counts = {record.name: registry.rerun(record.id, tasks) for record, tasks in found}
-    names = tuple(counts)
-    return Changed(sum(counts.values()), names, f"provrun run {' '.join(names)}")
+    return _counted(found, lambda record, tasks: project.registry.rerun(record.id, tasks), "provrun run {maps}")
 
 
 def cancel(project: Project, refs: Sequence[str], where: str | None = None) -> Changed:
     """Cancel tasks that have not ended."""
     registry = project.registry
-    return _change(
-        project, refs, where, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}"
-    )
+    found = list(targets(project, refs, where))
+    return _counted(found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
 
 
 def pause(project: Project, names: Sequence[str], *, paused: bool) -> Changed:

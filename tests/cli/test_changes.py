@@ -85,6 +85,25 @@ def test_rerun_of_stale_results_touches_no_other(halves: Cli) -> None:
     assert change(halves, "rerun", "scan", "--stale", "--force")["changed"] == 0
 
 
+def test_rerun_down_takes_exactly_what_read_the_results(cli: Cli) -> None:
+    for words in (
+        ("A", "--param", "x=0:2", "--param", "y=0:3", "--", "echo", "{x}"),
+        ("B", "--each", "A", "--param", "k=0:2", "--", "echo", "{A.result}"),
+        ("C", "--group", "B", "--by", "x", "--", "echo", "1"),
+        ("D", "--group", "A", "--chunk", "4", "--", "echo", "1"),
+        ("E", "--all", "C", "--", "echo", "1"),
+        ("F", "--after", "A", "--", "echo", "1"),
+    ):
+        assert cli("submit", *words).exit == 0
+    assert cli("run", "-j", "2").exit == 0
+    again = change(cli, "rerun", "A/4", "--down", "--force")
+    assert again == {"changed": 6, "maps": ["A", "B", "C", "D", "E"], "next": "provrun run A B C D E"}
+    left = {map: [n for n, state in enumerate(states(cli, map)) if state != "succeeded"] for map in "ABCDEF"}
+    assert left == {"A": [4], "B": [8, 9], "C": [1], "D": [1], "E": [0], "F": []}
+    assert cli("run", "-j", "2").exit == 0
+    assert {state for map in "ABCDEF" for state in states(cli, map)} == {"succeeded"}
+
+
 def test_cancel_takes_tasks_that_have_not_ended(cli: Cli) -> None:
     assert cli("submit", "scan", "--param", "x=0:4", "--", "true").exit == 0
     assert change(cli, "cancel", "scan", "--where", "x < 2")["changed"] == 2
