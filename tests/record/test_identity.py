@@ -35,7 +35,8 @@ def test_the_digest_of_a_repository_is_pinned() -> None:
 
 
 def test_the_digest_of_files_is_pinned() -> None:
-    assert Code(kind="files", root="/x", files_digest="66" * 32).digest == "831ccff17698909f2cfe51ff0bb6675ff0a61225e0f8785fcfbfd50dc5cf4fe8"
+    code = Code(kind="files", root="/x", files_digest="66" * 32)
+    assert code.digest == "831ccff17698909f2cfe51ff0bb6675ff0a61225e0f8785fcfbfd50dc5cf4fe8"
 
 
 @pytest.mark.parametrize("change", [{"commit": None}, {"tree": "00" * 20}, {"submodules": ()}])

@@ -52,6 +52,24 @@ def test_packed_references_and_objects_are_read(git_repo: Path) -> None:
     assert (code.commit, code.branch) == (git(git_repo, "rev-parse", "HEAD"), "feature/x.y")
 
 
+def test_references_in_tables_are_read(tmp_path: Path) -> None:
+    try:
+        git(tmp_path, "init", "--quiet", "--ref-format=reftable", "study")
+    except AssertionError:
+        pytest.skip("this git knows no reference tables")
+    study = tmp_path / "study"
+    assert (capture(study).code.commit, capture(study).code.branch) == (None, "main")
+    new_repository(study)
+    code = capture(study).code
+    assert (code.commit, code.branch, code.dirty) == (git(study, "rev-parse", "HEAD"), "main", False)
+    git(study, "worktree", "add", "--quiet", "-b", "side", str(tmp_path / "side"))
+    side_commit = commit_all(tmp_path / "side", "Side")
+    assert (capture(tmp_path / "side").code.commit, capture(tmp_path / "side").code.branch) == (side_commit, "side")
+    git(study, "checkout", "--quiet", "--detach")
+    assert (capture(study).code.commit, capture(study).code.branch) == (code.commit, None)
+    assert is_unchanged(code, study)
+
+
 def test_a_symbolic_branch_is_followed(git_repo: Path) -> None:
     git(git_repo, "symbolic-ref", "refs/heads/alias", "refs/heads/main")
     git(git_repo, "symbolic-ref", "HEAD", "refs/heads/alias")
