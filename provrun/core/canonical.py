@@ -49,7 +49,7 @@ def encode(value: object) -> str:
     ``NotAValue``, naming the place and the type, for anything that is no value.
     """
     try:
-        text = _encode_plain(value) if _is_plain(value) else _write(value, "")
+        text = _write(value, "") if type(value) in _SCALARS or not _is_plain(value) else _encode_plain(value)
     except ValueError:  # not finite, or an int of more digits than Python turns into text
         text = _write(value, "")
     except RecursionError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
-from provrun.core.canonical import NotJSON, Value, decode
+from provrun.core.canonical import NotJSON, Value, decode, encode
 
 _JSON = json.JSONDecoder()
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?(e-?[0-9]{1,2})?", re.IGNORECASE)
+_JSON_BEGINS = frozenset('"[{tfn-0123456789 \t\r\n')
 
 
 def item_value(text: str) -> Value:
@@ -18,6 +21,13 @@ def item_value(text: str) -> Value:
         return decode(text)
     except NotJSON:
         return text.strip()
+
+
+def item_text(text: str) -> str:
+    """Return the canonical text of ``item_value(text)``, quickly for ordinary numbers and words."""
+    if number := _NUMBER.fullmatch(text):
+        return repr(float(text)) if number.lastindex else repr(int(text))
+    return encode(text.strip() if text[:1] not in _JSON_BEGINS else item_value(text))
 
 
 def split_items(text: str) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from types import TracebackType
 
-from provrun.errors import InvalidInput, ProvrunError
+from provrun.errors import InvalidInput, MissingExtra, ProvrunError
 
 _LISTED = 100
 
@@ -29,16 +29,9 @@ class Problems:
         for problem in problems:
             self.add(problem)
 
-    @contextmanager
-    def at(self, place: str) -> Iterator[None]:
+    def at(self, place: str) -> _At:
         """Turn an error for users raised inside into a problem at ``place``."""
-        try:
-            yield
-        except InvalidInput as error:
-            for problem in error.problems:
-                self.add(f"{place}: {problem}")
-        except ProvrunError as error:
-            self.add(f"{place}: {error.message}" + (f"; {error.next}" if error.next else ""))
+        return _At(self, place)
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -49,3 +42,21 @@ class Problems:
             more = self._count - len(self._listed)
             rest = [f"and {more} more of the same kind" if more == 1 else f"and {more} more"] if more else []
             raise InvalidInput(self._what, self._listed + rest)
+
+
+class _At:
+    def __init__(self, problems: Problems, place: str) -> None:
+        self._problems = problems
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        if isinstance(error, MissingExtra) or not isinstance(error, ProvrunError):
+            return False  # no problem of the input
+        if isinstance(error, InvalidInput):
+            self._problems.extend(f"{self._place}: {problem}" for problem in error.problems)
+        else:
+            self._problems.add(f"{self._place}: {error.message}" + (f"; {error.next}" if error.next else ""))
+        return True
