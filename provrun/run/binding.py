@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
 from provrun.core.canonical import Value, decode
-from provrun.core.messages import RunMap, Start
+from provrun.core.messages import Start
 
 _json = msgspec.json.Decoder()
 
@@ -50,17 +49,17 @@ def read_reads(text: str | None) -> Reads:
 class Names:
     """What the placeholders of a task's template stand for."""
 
-    def __init__(self, run: RunMap, start: Start, known: Mapping[str, Value]) -> None:
+    def __init__(self, start: Start, known: dict[str, Value]) -> None:
         self.params = cast("dict[str, Value]", read_value(start.params))
         self.reads = read_reads(start.reads)
-        self._known = known
+        self.known = known
 
     def value(self, name: str) -> Value:
         """Give the value of a name; the ``KeyError`` says in words what is missing."""
         if name in self.params:
             return self.params[name]
-        if name in self._known:
-            return self._known[name]
+        if name in self.known:
+            return self.known[name]
         head, _, rest = name.partition(".")
         if rest == "rows" and head in self.reads.rows:
             return str(Path(self.reads.rows[head]))

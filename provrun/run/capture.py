@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections import deque
 
 import msgspec
 
 HEAD = TAIL = 1 << 20
 """Bytes kept from the beginning and from the end of each stream."""
+_PUNCH_HOLE = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 
 class Stream(msgspec.Struct, frozen=True, array_like=True):
@@ -79,3 +82,54 @@ class Capture:
         """Give what was kept."""
         tail = b"".join(self._tail)[-TAIL:]
         return Stream(bytes(self._head), self._seen - len(self._head) - len(tail), tail)
+
+
+class Tape:
+    """A file in memory that a function child has for stdout or stderr; nothing is read while a task runs."""
+
+    __slots__ = ("_fd", "_slot")
+
+    def __init__(self, fd: int, slot: int) -> None:
+        self._fd = fd
+        self._slot = slot
+
+    @property
+    def moved(self) -> bool:
+        """Tell whether something was printed."""
+        try:
+            return os.lseek(self._slot, 0, os.SEEK_END) != 0
+        except OSError:  # a task closed it
+            os.dup2(self._fd, self._slot)
+            return os.fstat(self._fd).st_size != 0
+
+    def rewind(self) -> Stream:
+        """Give what was printed and make the file empty."""
+        stream = read_tape(self._fd)
+        os.ftruncate(self._fd, 0)
+        return stream
+
+
+def make_tape(name: str) -> int:
+    """Make the file of a tape and give its descriptor."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    # Appending: a program that opens /dev/stderr by name and truncates it must not leave a hole behind.
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+def read_tape(fd: int) -> Stream:
+    """Give what a tape holds."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, min(size, HEAD), 0)
+    tail = os.pread(fd, TAIL, max(len(head), size - TAIL)) if size > len(head) else b""
+    return Stream(head, size - len(head) - len(tail), tail)
+
+
+def thin_tape(fd: int) -> None:
+    """Free the memory of what will be cut from a long tape."""
+    size = os.fstat(fd).st_size
+    if size > 4 * (HEAD + TAIL):
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.fallocate(fd, _PUNCH_HOLE, ctypes.c_int64(HEAD), ctypes.c_int64(size - TAIL - HEAD))

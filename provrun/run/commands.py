@@ -14,10 +14,10 @@ from provrun.core.states import Outcome
 from provrun.errors import UsageError
 from provrun.run.binding import Names
 from provrun.run.capture import HEAD, Capture, Log, encode_log
-from provrun.run.files import FileProblem, Files
+from provrun.run.files import FileProblem, Files, pack_file
 from provrun.run.limits import end_gently, limit_data
 from provrun.run.loop import Timer
-from provrun.run.outcomes import NoResult, last_line, parse, printed, shorten, signal_name, stored
+from provrun.run.outcomes import NoResult, died, last_line, not_started, parse, printed, shorten, stored
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.recipes import CannotStart, CommandRecipe
@@ -34,12 +34,13 @@ _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and
 class Attempt:
     """One running command."""
 
-    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk, names: Names, inputs: list[Artifact]) -> None:
+    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk, names: Names) -> None:
         self.recipe = recipe
         self.start = start
         self.desk = desk
         self.names = names
-        self.artifacts = inputs
+        self.artifacts: list[Artifact] = []
+        self.outputs: dict[str, str] = {}
         self.time, self.memory = recipe.policy.limits(start)
         whole = recipe.run.recipe.result in ("stdout-json", "stdout-text")
         self.out = Capture(_WHOLE if whole else HEAD)
@@ -84,13 +85,7 @@ class Commands:
             self._spawn(attempt)
         except (CannotStart, FileProblem, UsageError) as problem:
             self._site.leave_desk(desk)
-            now = time.time_ns() // 1000
-            self._site.reports.add(
-                Result(
-                    start.map, start.index, start.number, Outcome.LAUNCHER, now, 0, None, None, False,
-                    None, shorten(problem.message), None, None, None, None, 0, 0,
-                )
-            )  # fmt: skip
+            self._site.reports.add(not_started(start, problem.message))
             self._done(recipe.policy.cores)
 
     def kill(self, keys: Iterable[Key]) -> None:
@@ -107,8 +102,11 @@ class Commands:
             self._end(attempt, Outcome.CANCELLED)
 
     def _prepare(self, recipe: CommandRecipe, start: Start, desk: Desk) -> Attempt:
-        names = recipe.names(start, desk)
-        return Attempt(recipe, start, desk, names, self._files.inputs(recipe.workdir, recipe.inputs(names)))
+        attempt = Attempt(recipe, start, desk, recipe.names(start, desk))
+        if recipe.declared:
+            inputs, attempt.outputs = recipe.declared.fill(attempt.names)
+            attempt.artifacts = self._files.inputs(recipe.workdir, inputs)
+        return attempt
 
     def _spawn(self, attempt: Attempt) -> None:
         recipe, start, desk = attempt.recipe, attempt.start, attempt.desk
@@ -215,9 +213,7 @@ class Commands:
                     result = parse(_read_result(attempt.desk.result), "the result file")
                 else:
                     result = printed(recipe.result, out.text())
-                if recipe.outputs:
-                    made = attempt.recipe.outputs(attempt.names)
-                    artifacts = artifacts + self._files.outputs(attempt.recipe.workdir, made, recipe.pack)
+                artifacts = artifacts + self._outputs(attempt)
             except (NoResult, FileProblem) as problem:
                 outcome, error, result = Outcome.EXIT, shorten(problem.message), None
         if result is not None:
@@ -231,6 +227,13 @@ class Commands:
             result.text if result else None, result.digest if result else None, log, artifacts or None, 0, 0,
         )  # fmt: skip
 
+    def _outputs(self, attempt: Attempt) -> list[Artifact]:
+        workdir = attempt.recipe.workdir
+        found = self._files.outputs(workdir, attempt.outputs)
+        if attempt.recipe.run.recipe.pack:
+            found = [pack_file(self._site.pack, artifact, workdir) for artifact in found]
+        return found
+
     def _outcome(self, attempt: Attempt, status: int, err: bytes) -> tuple[Outcome, int | None, str | None]:
         if attempt.why is Outcome.TIMEOUT:
             return Outcome.TIMEOUT, None, f"ran longer than its limit of {attempt.time:g} s"
@@ -239,13 +242,10 @@ class Commands:
             return Outcome.MEMORY, None, f"took {attempt.peak // 1024} MiB, its limit is {limit} MiB"
         if attempt.why is Outcome.CANCELLED:
             return Outcome.CANCELLED, None, "cancelled while it ran"
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            return Outcome.SIGNAL, number, f"killed by {signal_name(number)}"
-        code = os.WEXITSTATUS(status)
-        if code:
-            return Outcome.EXIT, code, last_line(err) or f"exit code {code}"
-        return Outcome.SUCCEEDED, 0, None
+        if status == 0:
+            return Outcome.SUCCEEDED, 0, None
+        outcome, detail, error = died(status, self._site.oom_kills)
+        return outcome, detail, (last_line(err) or error) if outcome is Outcome.EXIT else error
 
 
 def _write(path: str, data: bytes) -> None:

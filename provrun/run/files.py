@@ -6,6 +6,8 @@ import os
 import stat
 from hashlib import sha256
 
+import msgspec
+
 from provrun.core.records import Artifact
 from provrun.errors import ProvrunError
 from provrun.run.packs import FILE, PackWriter
@@ -22,8 +24,7 @@ class FileProblem(ProvrunError):
 class Files:
     """Digests files, each state of a file once."""
 
-    def __init__(self, pack: PackWriter) -> None:
-        self._pack = pack
+    def __init__(self) -> None:
         self._known: dict[tuple[str, int, int, int], bytes] = {}
 
     def digest(self, path: str) -> tuple[bytes, int]:
@@ -55,33 +56,43 @@ class Files:
             found.append(Artifact("input", "", digest, size, path))
         return found
 
-    def outputs(self, workdir: str, paths: dict[str, str], pack: bool) -> list[Artifact]:
-        """Digest the outputs of a task; with ``pack`` keep their content in the pack and remove them."""
+    def outputs(self, workdir: str, paths: dict[str, str]) -> list[Artifact]:
+        """Digest the outputs of a task."""
         found = []
         for name, path in paths.items():
-            whole = os.path.join(workdir, path)
             if not beneath(workdir, path):
                 raise FileProblem(f"output {name}: {path} is not beneath the working folder", value=path)
             try:
-                digest, size = self.digest(whole)
-                place = self._take(whole) if pack else None
+                digest, size = self.digest(os.path.join(workdir, path))
             except FileProblem as problem:
                 raise FileProblem(f"output {name}: {problem.message}", value=path) from None
-            found.append(Artifact("output", name, digest, size, os.path.normpath(path), place))
+            found.append(Artifact("output", name, digest, size, os.path.normpath(path)))
         return found
 
-    def _take(self, path: str) -> str:
-        with open(path, "rb") as file:
-            place = self._pack.append(FILE, file.read())
-        self._pack.sync()
-        os.unlink(path)
-        return place
+
+def pack_file(pack: PackWriter, artifact: Artifact, workdir: str) -> Artifact:
+    """Move the file of an artifact into the pack; it is removed when its content is safe there."""
+    path = os.path.join(workdir, artifact.path or "")
+    with open(path, "rb") as file:
+        place = pack.append(FILE, file.read())
+    pack.sync()
+    os.unlink(path)
+    return msgspec.structs.replace(artifact, place=place)
 
 
 def beneath(folder: str, path: str) -> bool:
     """Tell whether a path, taken from a folder, leads to something in it, symbolic links followed."""
     real = os.path.realpath(folder)
     return os.path.realpath(os.path.join(folder, path)).startswith(real.rstrip("/") + "/")
+
+
+def sha256_of(path: str) -> tuple[bytes, int]:
+    """Give the sha256 and the size of a file."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _sha256(fd), os.fstat(fd).st_size
+    finally:
+        os.close(fd)
 
 
 def _sha256(fd: int) -> bytes:

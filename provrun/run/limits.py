@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -74,23 +73,24 @@ def end_gently(loop: Loop, pid: int, grace: float = GRACE) -> Timer:
     return loop.later(grace, lambda: kill_tree(pid))
 
 
-def oom_kills() -> Callable[[], int]:
-    """Give a counter of processes that the kernel killed in this cgroup for want of memory."""
-    path = _oom_file()
-    if path is None:
-        return lambda: 0
+class OomKills:
+    """Counts the processes that the kernel has killed in this cgroup for want of memory."""
 
-    def read() -> int:
+    def __init__(self) -> None:
+        self._file = _oom_file()
+        self._seen = self._read()
+
+    def new(self) -> bool:
+        """Tell whether there were any since the last question."""
+        before, self._seen = self._seen, self._read()
+        return self._seen > before
+
+    def _read(self) -> int:
         try:
-            for line in path.read_text().splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
+            lines = self._file.read_text().splitlines() if self._file else []
         except OSError:
-            pass
-        return 0
-
-    return read
+            return 0
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _oom_file() -> Path | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from hashlib import sha256
 from typing import NamedTuple
 
 from provrun.core.canonical import Blob, NotAValue, digest_text, encode, read_json
+from provrun.core.messages import Result, Start
 from provrun.core.records import Artifact, ResultMode
+from provrun.core.states import Outcome
 from provrun.errors import ProvrunError
+from provrun.run.limits import OomKills
 from provrun.run.packs import BLOB, PackWriter
 
 INLINE = 1 << 16
@@ -42,6 +47,29 @@ def signal_name(number: int) -> str:
         name = f"signal {number}"
     meaning = signal.strsignal(number)
     return f"{name} ({meaning})" if meaning else name
+
+
+def died(status: int, oom_kills: OomKills) -> tuple[Outcome, int, str]:
+    """Judge the wait status of a process that died of its task."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGKILL and oom_kills.new():
+            return (
+                Outcome.MEMORY,
+                number,
+                "killed by the kernel: the node, or the job's share of it, had no memory left",
+            )
+        return Outcome.SIGNAL, number, f"killed by {signal_name(number)}"
+    code = os.WEXITSTATUS(status)
+    return Outcome.EXIT, code, f"exit code {code}"
+
+
+def not_started(start: Start, why: str) -> Result:
+    """Make the result of an attempt that could not be started."""
+    return Result(
+        start.map, start.index, start.number, Outcome.LAUNCHER, time.time_ns() // 1000, 0, None, None, False, None,
+        shorten(why), None, None, None, None, 0, 0,
+    )  # fmt: skip
 
 
 class Found(NamedTuple):

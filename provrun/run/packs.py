@@ -10,7 +10,8 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,6 +124,22 @@ def read(path: Path, place: str) -> bytes:
     if found is None or found.length != length:
         raise Unsound(f"the record at {place} of {path} is damaged", value=place)
     return found.content
+
+
+def blob_reader(project: Path, blobs: Mapping[str, tuple[str, str]]) -> Callable[[str], bytes]:
+    """Give what reads blobs by digest (hex); ``blobs`` says for each the job's uuid and the place in its packs."""
+
+    def content(digest: str) -> bytes:
+        try:
+            job, place = blobs[digest]
+        except KeyError:
+            raise Unsound(f"nothing says where the content {digest} lies", value=digest) from None
+        data = read(pack_path(project, job, int(place.partition(":")[0])), place)
+        if sha256(data).hexdigest() != digest:
+            raise Unsound(f"the content at {place} of job {job} is not what was recorded", value=digest)
+        return data
+
+    return content
 
 
 def records(path: Path, rank: int) -> Iterator[Record]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import cast
 
 from provrun.core.canonical import Value
 from provrun.core.identity import task_key
@@ -60,6 +59,30 @@ def seed_of(run: RunMap, start: Start) -> bytes:
     return task_key(run.recipe_digest, start.params, upstream)
 
 
+class Declared:
+    """The inputs and outputs that a map declares: templates of paths.
+
+    ``shared`` are the inputs whose template names nothing: all tasks have them, so they are digested once.
+    """
+
+    def __init__(self, run: RunMap) -> None:
+        self._inputs = [Template.parse([path]) for path in run.recipe.inputs]
+        self.shared = [template.fill(_nothing)[0] for template in self._inputs if not template.fields]
+        self._outputs = {name: Template.parse([path]) for name, path in run.recipe.outputs.items()}
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is declared."""
+        return bool(self._inputs or self._outputs)
+
+    def fill(self, names: Names) -> tuple[list[str], dict[str, str]]:
+        """Give the paths of a task's own inputs, and of its outputs by name, and let templates name them."""
+        inputs = [_fill(template, names)[0] for template in self._inputs]
+        names.known.update((f"input.{number}", path) for number, path in enumerate(inputs))
+        outputs = {name: _fill(template, names)[0] for name, template in self._outputs.items()}
+        names.known.update((f"output.{name}", path) for name, path in outputs.items())
+        return [path for path in inputs if path not in self.shared], outputs
+
+
 class CommandRecipe:
     """A command, a shell line, or the lines of a file, ready to be filled in."""
 
@@ -75,8 +98,7 @@ class CommandRecipe:
         self._shell = "" if self.kind == "command" else self._find_shell()
         self._template = None if self.kind == "line" else _prepare(run, self.launcher)
         self._launched = bool(self.launcher) and self._template is not None and "launcher" not in self._template.names
-        self._inputs = [Template.parse([path]) for path in recipe.inputs]
-        self._outputs = {name: Template.parse([path]) for name, path in recipe.outputs.items()}
+        self.declared = Declared(run)
         self._executables: dict[str, str] = {}
 
     def names(self, start: Start, desk: Desk) -> Names:
@@ -89,20 +111,7 @@ class CommandRecipe:
             "tmpdir": desk.folder,
             "launcher": shlex.join(self.launcher),
         }
-        names = Names(self.run, start, known)
-        for number, template in enumerate(self._inputs):
-            known[f"input.{number}"] = _fill(template, names)[0]
-        for number, (name, template) in enumerate(self._outputs.items()):
-            known[f"output.{name}"] = known[f"output.{number}"] = _fill(template, names)[0]
-        return names
-
-    def inputs(self, names: Names) -> list[str]:
-        """Give the paths of a task's inputs."""
-        return [cast(str, names.value(f"input.{number}")) for number in range(len(self._inputs))]
-
-    def outputs(self, names: Names) -> dict[str, str]:
-        """Give the paths of a task's outputs."""
-        return {name: cast(str, names.value(f"output.{name}")) for name in self._outputs}
+        return Names(start, known)
 
     def words(self, names: Names) -> list[str]:
         """Give the words of a task's command."""
@@ -167,6 +176,10 @@ def _fill(template: Template, names: Names) -> list[str]:
         return template.fill(names.value)
     except KeyError as error:
         raise CannotStart(str(error.args[0]), value=error.args[0]) from None
+
+
+def _nothing(name: str) -> Value:
+    raise KeyError(name)
 
 
 def _launcher(ranks: int, environment: dict[str, str]) -> list[str]:

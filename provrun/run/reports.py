@@ -8,6 +8,7 @@ from provrun.core.messages import Codec, FromAgent, Result, Results, Returned
 from provrun.run.loop import Loop, Timer
 from provrun.run.packs import PackWriter
 
+_RESULTS = Codec.encode(Results([]))[:-1] + b"\xdd"  # an array of results, its length in four bytes
 _MANY = 32
 _PATIENCE = 0.004  # a manager that refills every few milliseconds keeps slots busy; per result it would only be woken
 _SYNC_PATIENCE = 0.05  # a sync costs milliseconds on a disk
@@ -34,6 +35,10 @@ class Reports:
             self._timer = self._loop.later(_SYNC_PATIENCE if self.pack.unsynced else _PATIENCE, self.flush)
         elif len(self._results) >= _MANY and not self.pack.unsynced:
             self.flush()
+
+    def add_encoded(self, count: int, results: bytes) -> None:
+        """Pass on encoded results that lie one after the other; none of them may refer to the pack."""
+        self._send(_RESULTS + count.to_bytes(4, "big") + results)
 
     def give_back(self, tasks: list[tuple[int, int, int]], started: bool) -> None:
         """Return tasks to the manager."""

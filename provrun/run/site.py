@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from provrun.run.limits import MemoryWatch, oom_kills
+from provrun.run.limits import MemoryWatch, OomKills
 from provrun.run.loop import Loop
 from provrun.run.reports import Reports
 
@@ -42,7 +42,7 @@ class Site:
         self.reports = reports
         self.pack = reports.pack
         self.memory = MemoryWatch(loop)
-        self.oom_kills = oom_kills()
+        self.oom_kills = OomKills()
         self.project = project
         self.job = job
         self.rank = rank

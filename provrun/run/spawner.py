@@ -22,12 +22,16 @@ from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
 from provrun.run.commands import Commands
 from provrun.run.files import Files
+from provrun.run.functions import Functions
 from provrun.run.loop import Loop
+from provrun.run.nurseries import FunctionMap
+from provrun.run.outcomes import not_started
 from provrun.run.packs import PackWriter, pack_path
 from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
-from provrun.run.recipes import CommandRecipe
+from provrun.run.recipes import CannotStart, CommandRecipe
 from provrun.run.reports import Reports
 from provrun.run.site import Site
+from provrun.run.workers import key_of
 
 SOCKET = 3
 """The descriptor under which a spawner finds the agent's socket."""
@@ -55,8 +59,9 @@ class Spawner:
         pack = PackWriter(pack_path(project, setup.job, setup.rank), setup.rank)
         reports = Reports(self._loop, self._send, pack)
         self.site = Site(self._loop, reports, project, setup.job, setup.rank)
-        self._commands = Commands(self.site, Files(pack), self._free_cores)
-        self._maps: dict[int, CommandRecipe] = {}
+        self._commands = Commands(self.site, Files(), self._free_cores)
+        self._functions = Functions(self.site, setup.slots, self._free_cores, self._again)
+        self._maps: dict[int, CommandRecipe | FunctionMap] = {}
         self._queue: deque[Start] = deque()
         self._slots = self._free = setup.slots
         self._stopping = False
@@ -87,38 +92,74 @@ class Spawner:
         for data in self.channel.receive():
             message = Codec.decode_to_agent(data)
             if isinstance(message, Tasks):
-                self._queue.extend(message.tasks)
+                self._take(message.tasks)
             elif isinstance(message, RunMap):
-                self._maps[message.map] = CommandRecipe(message, self.site)
+                self._learn(message)
             elif isinstance(message, Kill):
                 self._cancel(message)
             else:
                 self._stop(message)
 
+    def _take(self, tasks: list[Start]) -> None:
+        if self._stopping:
+            self.site.reports.give_back([key_of(start) for start in tasks], started=False)
+        else:
+            self._queue.extend(tasks)
+
     def _fill(self) -> None:
         queue = self._queue
-        while queue and self._free > 0:
+        while queue:
             recipe = self._maps[queue[0].map]
+            if isinstance(recipe, FunctionMap):
+                taken = self._take_functions(recipe)
+                if taken is None:
+                    return
+                self._free -= taken
+                continue
             cores = recipe.policy.cores
             if cores > self._free and self._free < self._slots:
-                return
+                return  # a task of more cores than there are runs alone
             self._free -= cores
             self._commands.start(recipe, queue.popleft())
+
+    def _take_functions(self, map: FunctionMap) -> int | None:
+        try:
+            return self._functions.take(map, self._queue, self._free)
+        except CannotStart as problem:
+            start = self._queue.popleft()
+            self.site.reports.add(not_started(start, problem.message))
+            return 0
+
+    def _learn(self, run: RunMap) -> None:
+        if run.recipe.kind == "function":
+            map = self._maps[run.map] = FunctionMap(run, self.site)
+            self._functions.add(map)
+        else:
+            self._maps[run.map] = CommandRecipe(run, self.site)
+
+    def _again(self, tasks: list[Start]) -> None:
+        if self._stopping:
+            self.site.reports.give_back([key_of(start) for start in tasks], started=False)
+        else:
+            self._queue.extendleft(reversed(tasks))
 
     def _free_cores(self, cores: int) -> None:
         self._free += cores
 
     def _cancel(self, message: Kill) -> None:
         wanted = set(message.tasks)
-        queued = [key for start in self._queue if (key := (start.map, start.index, start.number)) in wanted]
-        self._queue = deque(s for s in self._queue if (s.map, s.index, s.number) not in wanted)
+        queued = [key for start in self._queue if (key := key_of(start)) in wanted]
+        self._queue = deque(start for start in self._queue if key_of(start) not in wanted)
         self.site.reports.give_back(queued, started=False)
         self._commands.kill(wanted)
+        self._functions.kill(wanted)
 
     def _stop(self, message: Stop) -> None:
-        queued = [(start.map, start.index, start.number) for start in self._queue]
+        self._stopping = True
+        queued = [key_of(start) for start in self._queue]
         self._queue.clear()
         self.site.reports.give_back(queued, started=False)
+        self._functions.stop(message.now)
         if message.now:
             self._commands.give_back()
 

@@ -1,0 +1,316 @@
+"""Function tasks on the spawner's side: what is handed to which child, and what becomes of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from provrun.core.messages import Result, Start
+from provrun.core.states import Outcome
+from provrun.run.capture import Log, encode_log, read_tape
+from provrun.run.lines import Ended, Heavy
+from provrun.run.loader import Seen
+from provrun.run.nurseries import FunctionMap, Nurseries, Nursery
+from provrun.run.outcomes import died
+from provrun.run.packs import FILE, LOG
+from provrun.run.processes import kill_tree
+from provrun.run.site import Site
+from provrun.run.workers import Key, Places, Worker, decode_results, key_of
+
+_SETTLE = 0.002  # seconds after which it is known what a child has started before it saw a revocation
+_LOOK = 0.1
+_STUCK = 0.1  # seconds a task may take before those handed over behind it are taken back
+_IDLE = 5.0  # seconds after which an idle child is let go
+
+
+class Functions:
+    """Hands function tasks to children and reports how they ended.
+
+    ``done`` is told of cores that are free again, ``again`` takes tasks that a child did not get to.
+    """
+
+    def __init__(
+        self, site: Site, slots: int, done: Callable[[int], None], again: Callable[[list[Start]], None]
+    ) -> None:
+        self._site = site
+        self._slots = slots
+        self._done = done
+        self._again = again
+        self._places = Places(2 * slots + 2)
+        self._maps: dict[int, FunctionMap] = {}
+        self._nurseries = Nurseries(site, self._places.memory, self._maps, self)
+        self._looking = False
+
+    def add(self, map: FunctionMap) -> None:
+        """Learn of a map."""
+        self._maps[map.run.map] = map
+
+    def take(self, map: FunctionMap, queue: deque[Start], free: int) -> int | None:
+        """Take tasks from the head of the queue; give the cores they occupy, None when none can be taken now.
+
+        Tasks put behind those that a child has already occupy nothing. Raises `CannotStart`.
+        """
+        nursery = self._nurseries.of(map, queue[0])
+        if free >= map.policy.cores or free == self._slots:
+            worker = nursery.idle.pop() if nursery.idle else self._fork(nursery)
+            if worker is None:
+                return None
+            worker.since = time.monotonic()
+            self._hand(worker, map, queue)
+            return worker.cores
+        for worker in nursery.workers.values() if map.short else ():
+            if worker.map is map and worker.open and 0 < len(worker.outstanding) <= map.batch // 2:
+                self._hand(worker, map, queue)
+                return 0
+        return None
+
+    def kill(self, keys: Iterable[Key]) -> None:
+        """End attempts as cancelled; those that have not started are given back."""
+        wanted = set(keys)
+        for worker in self._workers():
+            if any(key_of(start) in wanted for start in worker.outstanding):
+                self._take_back(worker, lambda worker: self._cancel(worker, wanted))
+
+    def stop(self, now: bool) -> None:
+        """Give back what has not started, and with ``now`` end and give back what runs."""
+        for worker in self._workers():
+            if worker.outstanding:
+                self._take_back(worker, lambda worker: self._return(worker, now))
+
+    # Handing over.
+
+    def _workers(self) -> list[Worker]:
+        return list(self._places.workers)
+
+    def _fork(self, nursery: Nursery) -> Worker | None:
+        place = self._places.take()
+        if place is None:
+            for other in self._nurseries:
+                if other.idle:
+                    other.idle.pop(0).close(self._site.loop)
+                    break
+            return None
+        worker = nursery.fork(place)
+        self._places.workers.add(worker)
+        self._site.loop.watch(worker.channel.fileno(), lambda: self._heard(worker))
+        self._look_later()
+        return worker
+
+    def _hand(self, worker: Worker, map: FunctionMap, queue: deque[Start]) -> None:
+        most = 1 if map.run.policy.isolate else max(1, min(map.batch, len(queue) // (2 * self._slots)))
+        tasks = [queue.popleft()]
+        while len(tasks) < most and queue and queue[0].map == map.run.map and queue[0].limits is tasks[0].limits:
+            tasks.append(queue.popleft())
+        worker.time, worker.memory = map.policy.limits(tasks[0])
+        worker.cores = map.policy.cores
+        worker.hand(map, tasks)
+        if worker.memory is not None and worker.pid:
+            self._site.memory.add(worker)
+        if worker.channel.wants_write:
+            self._site.loop.watch_writing(worker.channel.fileno(), True)
+
+    def _take_back(self, worker: Worker, then: Callable[[Worker], None]) -> None:
+        worker.revoke()
+        self._site.loop.later(_SETTLE, lambda: then(worker))
+
+    def _requeue(self, worker: Worker) -> None:
+        self._again(worker.unstarted())
+        self._rest(worker)
+
+    def _return(self, worker: Worker, now: bool) -> None:
+        self._site.reports.give_back([key_of(start) for start in worker.unstarted()], started=False)
+        if now and worker.running:
+            worker.end(None, "")
+        self._rest(worker)
+
+    def _cancel(self, worker: Worker, wanted: set[Key]) -> None:
+        unstarted = worker.unstarted()
+        self._site.reports.give_back([key for start in unstarted if (key := key_of(start)) in wanted], started=False)
+        self._again([start for start in unstarted if key_of(start) not in wanted])
+        if worker.running and key_of(worker.running) in wanted:
+            worker.end(Outcome.CANCELLED, "cancelled while it ran")
+        self._rest(worker)
+
+    def _rest(self, worker: Worker) -> None:
+        """Free what a worker occupied once it has nothing to do; keep it for the next tasks if it may have any."""
+        if worker.outstanding or worker.resting:
+            return
+        worker.resting = True
+        self._site.memory.discard(worker)
+        self._done(worker.cores)
+        isolated = worker.map is not None and worker.map.run.policy.isolate
+        if worker.nursery.retired or isolated or not worker.open:
+            worker.close(self._site.loop)
+        else:
+            worker.since = time.monotonic()
+            worker.nursery.idle.append(worker)
+
+    # What nurseries tell.
+
+    def born(self, nursery: Nursery, worker: Worker, pid: int) -> None:
+        """Learn which process a child is; none if its nursery must not fork."""
+        worker.pid = pid
+        if not pid:
+            self._gone(nursery, worker)
+        elif worker.why is not None:
+            kill_tree(pid)
+        elif worker.memory is not None:
+            self._site.memory.add(worker)
+
+    def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None:
+        """Take what a child has left behind, and judge the task it died of."""
+        while not self._hear(worker):
+            pass
+        for result in worker.remains():
+            self._report(worker, result)
+        if worker.running is not None:
+            self._judge(worker, worker.outstanding.popleft(), message)
+        self._gone(nursery, worker)
+
+    def _judge(self, worker: Worker, start: Start, message: Ended) -> None:
+        why = worker.why
+        if why is not None and (why[0] != key_of(start) or why[1] is None):
+            self._site.reports.give_back([key_of(start)], started=True)
+            return
+        lane, place = worker.place.lane, worker.place
+        detail: int | None
+        outcome, detail, error = died(message.status, self._site.oom_kills)
+        if why is not None and why[1] is not None:
+            outcome, detail, error = why[1], None, why[2]
+        out, err = read_tape(place.out), read_tape(place.err)
+        log = self._site.pack.append(LOG, encode_log(Log(out, err))) if out.head or err.head else None
+        wall = (time.monotonic_ns() - lane.begun) // 1000
+        cpu = max(0, message.cpu - lane.cpu)
+        rss = max(message.max_rss, worker.peak)
+        result = Result(
+            start.map, start.index, start.number, outcome, lane.wall, wall, cpu, rss, worker.done > 0, detail, error,
+            None, None, log, None, 0, 0,
+        )  # fmt: skip
+        self._report(worker, result)
+
+    def let_go(self, nursery: Nursery, worker: Worker) -> None:
+        """Let a child of a retired nursery finish its task."""
+        if worker in nursery.idle:
+            nursery.idle.remove(worker)
+            worker.close(self._site.loop)
+        else:
+            self._take_back(worker, self._requeue)
+
+    def _gone(self, nursery: Nursery, worker: Worker) -> None:
+        if worker in nursery.idle:
+            nursery.idle.remove(worker)
+        self._again(list(worker.outstanding))
+        worker.outstanding.clear()
+        worker.close(self._site.loop)
+        if not worker.resting:
+            worker.resting = True
+            self._site.memory.discard(worker)
+            self._done(worker.cores)
+        self._places.leave(worker)
+
+    # What children tell.
+
+    def _hear(self, worker: Worker) -> bool:
+        """Take what a child has to say; tell whether it has closed its end."""
+        if worker.channel.fileno() < 0:
+            return True
+        if worker.channel.wants_write:
+            worker.flush()
+            self._site.loop.watch_writing(worker.channel.fileno(), worker.channel.wants_write)
+        heard = worker.receive()
+        if heard.files:
+            self._used(worker, heard.files)
+        count = heard.results
+        if count and worker.map is not None:
+            now = time.monotonic()
+            worker.map.learn((now - worker.since) / count)
+            worker.since = now
+            if worker.uses is worker.map.uses and worker.uses.announced and worker.uses.changed():
+                self._nurseries.renew(worker.nursery)
+        for number, data in heard.ready:
+            self._forward(worker, number, data)
+        for heavy in heard.heavy:
+            self._heavy(worker, heavy)
+        if heard.gone:
+            self._site.loop.unwatch(worker.channel.fileno())
+        elif count:
+            self._rest(worker)
+        return heard.gone
+
+    def _heard(self, worker: Worker) -> None:
+        self._hear(worker)
+
+    def _used(self, worker: Worker, files: dict[str, Seen]) -> None:
+        """Learn that tasks have imported more of the project than the nursery did."""
+        nursery = worker.nursery
+        new = {path: seen for path, seen in files.items() if path not in nursery.files}
+        if new and not nursery.retired:
+            nursery.files.update(new)
+            for number in nursery.maps:
+                self._maps[number].uses.grow(new, self._site.reports)
+
+    def _forward(self, worker: Worker, count: int, data: bytes) -> None:
+        uses = worker.uses
+        if worker.map is not None and uses is worker.map.uses and uses.announced and uses.number == worker.loaded:
+            self._site.reports.add_encoded(count, data)
+        else:
+            for result in decode_results(count, data):
+                self._report(worker, result)
+
+    def _heavy(self, worker: Worker, heavy: Heavy) -> None:
+        result, pack = heavy.result, self._site.pack
+        artifacts = list(result.artifacts or ())
+        log = None
+        for content in heavy.contents:
+            if content.artifact < 0:
+                log = pack.append(content.kind, content.data)
+                continue
+            artifact = artifacts[content.artifact]
+            place = pack.append(content.kind, content.data)
+            artifacts[content.artifact] = msgspec.structs.replace(artifact, place=place)
+            if content.kind == FILE and worker.map is not None:
+                pack.sync()
+                os.unlink(os.path.join(worker.map.workdir, artifact.path or ""))
+        self._report(worker, msgspec.structs.replace(result, log=log, artifacts=artifacts or None))
+
+    def _report(self, worker: Worker, result: Result) -> None:
+        assert worker.map is not None and worker.uses is not None
+        now = worker.map.uses
+        changed = msgspec.structs.replace(result, loaded=worker.uses.number, loaded_after=now.number)
+        now.report(self._site.reports, changed)
+
+    # Limits.
+
+    def _look_later(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._site.loop.later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        """Look at what runs long: limits, endless output, tasks stuck behind it; let idle children go."""
+        self._looking = False
+        now = time.monotonic()
+        for worker in self._workers():
+            if worker.outstanding:
+                self._look_at(worker)
+            elif worker in worker.nursery.idle and now - worker.since > _IDLE:
+                worker.nursery.idle.remove(worker)
+                worker.close(self._site.loop)
+        if self._places.workers:
+            self._look_later()
+
+    def _look_at(self, worker: Worker) -> None:
+        if worker.running is None or worker.why is not None:
+            return
+        seconds = (time.monotonic_ns() - worker.place.lane.begun) / 1e9
+        if worker.time is not None and seconds > worker.time:
+            worker.end(Outcome.TIMEOUT, f"ran longer than its limit of {worker.time:g} s")
+        elif seconds > _STUCK:
+            worker.place.thin()
+            if len(worker.outstanding) > 1 and worker.map is not None and worker.open:
+                worker.map.learn(seconds)
+                self._take_back(worker, self._requeue)

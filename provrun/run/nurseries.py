@@ -1,0 +1,223 @@
+"""The spawner's end of the nurseries: one process per module and folder, replaced when the module's files change."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from mmap import mmap
+from typing import Protocol
+
+from provrun.core.messages import RunMap, Start
+from provrun.run import lines
+from provrun.run.lines import Born, Ended, Fork, Import, Imported
+from provrun.run.loader import Seen
+from provrun.run.nursery import LARGEST_CONTROL, be_nursery
+from provrun.run.processes import kill_tree
+from provrun.run.recipes import Declared, TaskPolicy, task_environment
+from provrun.run.site import Site
+from provrun.run.uses import Uses
+from provrun.run.workers import Place, Worker
+
+NurseryKey = tuple[str, str, int]
+
+_AIM = 0.02  # seconds of work in one message
+_MOST = 1000  # tasks in one message
+
+
+class FunctionMap:
+    """A map whose recipe is a function."""
+
+    def __init__(self, run: RunMap, site: Site) -> None:
+        self.run = run
+        self.policy = TaskPolicy(run)
+        self.workdir = site.workdir(run.workdir)
+        self.place = (run.recipe.function or "").rpartition(":")[0]
+        self.uses = Uses(run, Declared(run), str(site.project), self.workdir)
+        self.example: Start | None = None
+        self.mean: float | None = None
+        self.batch = 1
+
+    @property
+    def key(self) -> NurseryKey:
+        """Name the nursery whose children can run it."""
+        return self.workdir, self.place, self.policy.cores
+
+    @property
+    def short(self) -> bool:
+        """Tell whether its tasks are so short that a child should have the next ones at hand."""
+        return self.mean is not None and self.mean < _AIM / 4
+
+    def learn(self, seconds: float) -> None:
+        """Take note of how long a task takes, for the number of tasks in a message."""
+        self.mean = seconds if self.mean is None else 0.7 * self.mean + 0.3 * seconds
+        self.batch = max(1, min(int(_AIM / max(self.mean, 1e-6)), 4 * self.batch, _MOST))
+
+
+class Nursery:
+    """One nursery process; a ``bare`` one has imported nothing, so that its children do."""
+
+    def __init__(self, key: NurseryKey, pid: int, control: socket.socket, bare: bool) -> None:
+        self.key = key
+        self.pid = pid
+        self.bare = bare
+        self.maps: set[int] = set()
+        self.files: dict[str, Seen] = {}
+        self.idle: list[Worker] = []
+        self.workers: dict[int, Worker] = {}
+        self.retired = False
+        self.control = control
+
+    def say(self, message: lines.ToNursery, fds: list[int] | None = None) -> None:
+        """Send a message; of a nursery that has died its exit will tell."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self.control, [lines.encode(message)], fds or [])
+
+    def fork(self, place: Place) -> Worker:
+        """Let it fork a child; tasks can be handed over at once."""
+        ours, theirs = socket.socketpair()
+        self.say(Fork(place.number), [theirs.fileno(), place.out, place.err])
+        theirs.close()
+        worker = self.workers[place.number] = Worker(place, ours, self)
+        return worker
+
+    def waiting(self) -> bool:
+        """Tell whether it has said something that was not heard yet."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        return any(event & select.POLLIN for _, event in poll.poll(0))
+
+
+class Keeper(Protocol):
+    """Who looks after the children."""
+
+    def born(self, nursery: Nursery, worker: Worker, pid: int) -> None: ...
+
+    def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None: ...
+
+    def let_go(self, nursery: Nursery, worker: Worker) -> None: ...
+
+
+class Nurseries:
+    """Starts nurseries, lets them import modules, replaces and ends them."""
+
+    def __init__(self, site: Site, memory: mmap, maps: Mapping[int, FunctionMap], keeper: Keeper) -> None:
+        self._site = site
+        self._memory = memory
+        self._maps = maps
+        self._keeper = keeper
+        self._all: dict[NurseryKey, Nursery] = {}
+
+    def __iter__(self) -> Iterator[Nursery]:
+        """Give the nurseries that take tasks."""
+        return iter(list(self._all.values()))
+
+    def of(self, map: FunctionMap, example: Start) -> Nursery:
+        """Give the nursery in which a map's module is imported or being imported; raises `CannotStart`."""
+        nursery = self._all.get(map.key)
+        if nursery is None:
+            nursery = self._start(map.key, bare=False)
+        elif map.uses.announced and map.uses.changed():
+            nursery = self.renew(nursery)
+        if map.run.map not in nursery.maps:
+            map.example = example
+            map.uses.find()
+            self._import(nursery, map)
+        return nursery
+
+    def renew(self, nursery: Nursery) -> Nursery:
+        """Replace a nursery whose files have changed; its children finish what they run."""
+        self.retire(nursery)
+        fresh = self._start(nursery.key, bare=False)
+        for number in nursery.maps:
+            map = self._maps[number]
+            map.uses = map.uses.again()
+            self._import(fresh, map)
+        return fresh
+
+    def retire(self, nursery: Nursery) -> None:
+        """Give a nursery nothing more; it ends when its last child has, for it alone can wait for them."""
+        self._all.pop(nursery.key, None)
+        nursery.retired = True
+        for worker in list(nursery.workers.values()):
+            self._keeper.let_go(nursery, worker)
+        self._close(nursery)
+
+    def _start(self, key: NurseryKey, bare: bool) -> Nursery:
+        workdir, place, cores = key
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environ = task_environment(self._site, cores)
+        pid = os.fork()
+        if pid == 0:
+            be_nursery(theirs, self._memory, place, self._site.project, workdir, environ)
+        theirs.close()
+        nursery = self._all[key] = Nursery(key, pid, ours, bare)
+        self._site.loop.on_exit(pid, lambda _: self._ended(nursery))
+        self._site.loop.watch(ours.fileno(), lambda: self._hear(nursery))
+        return nursery
+
+    def _import(self, nursery: Nursery, map: FunctionMap) -> None:
+        nursery.maps.add(map.run.map)
+        if nursery.bare:
+            map.uses.announce(self._site.reports)  # what its children import they tell before any result
+        elif map.example is not None:
+            nursery.say(Import(map.run, map.example))
+
+    def _hear(self, nursery: Nursery) -> None:
+        data = nursery.control.recv(LARGEST_CONTROL)
+        if not data:
+            self._site.loop.unwatch(nursery.control.fileno())
+            return
+        message = lines.decode_from_nursery(data)
+        if isinstance(message, Imported):
+            self._imported(nursery, message)
+            return
+        worker = nursery.workers[message.lane]
+        if isinstance(message, Born):
+            self._keeper.born(nursery, worker, message.pid)
+        if isinstance(message, Ended) or not message.pid:
+            del nursery.workers[message.lane]
+        if isinstance(message, Ended):
+            self._keeper.ended(nursery, worker, message)
+        self._close(nursery)
+
+    def _imported(self, nursery: Nursery, message: Imported) -> None:
+        nursery.files.update(message.files)
+        if nursery.retired:
+            return
+        map = self._maps[message.map]
+        map.uses.defaults = message.defaults
+        map.uses.add(nursery.files)
+        map.uses.announce(self._site.reports)
+        if not message.forkable:
+            self._go_bare(nursery)
+
+    def _go_bare(self, nursery: Nursery) -> None:
+        """Let children import for themselves: forked from what a module has made of its nursery they are not safe."""
+        self.retire(nursery)
+        bare = self._start(nursery.key, bare=True)
+        bare.maps = nursery.maps
+        for number in nursery.maps:
+            if not self._maps[number].uses.announced:
+                self._maps[number].uses.announce(self._site.reports)
+
+    def _ended(self, nursery: Nursery) -> None:
+        """Reap a nursery; if it was not let go its import has killed it, or somebody has."""
+        os.waitpid(nursery.pid, 0)
+        while nursery.control.fileno() >= 0 and nursery.waiting():
+            self._hear(nursery)
+        for number, worker in list(nursery.workers.items()):
+            if worker.pid:
+                kill_tree(worker.pid)
+            del nursery.workers[number]
+            self._keeper.ended(nursery, worker, Ended(number, worker.pid, signal.SIGKILL, 0, 0))
+        if not nursery.retired:
+            self._go_bare(nursery)
+
+    def _close(self, nursery: Nursery) -> None:
+        if nursery.retired and not nursery.workers and nursery.control.fileno() >= 0:
+            self._site.loop.unwatch(nursery.control.fileno())
+            nursery.control.close()
