@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # importing it from typing takes as long as Python takes to start
 if TYPE_CHECKING:
     from provrun.api.maps import Map as Map
     from provrun.api.parameters import normal as normal
