@@ -1,0 +1,1 @@
+"""Runs tasks: a manager, agents, and on each agent a spawner with its children."""
