@@ -38,6 +38,12 @@ def current(url: str) -> str | None:
         database.close()
 
 
+def require_none(database: Database, url: str) -> None:
+    """Raise `Refused` if the database holds a registry."""
+    if revision(database) is not None:
+        raise Refused("there is a registry already", value=url, next="provrun status shows it")
+
+
 def require_head(database: Database, url: str) -> None:
     """Raise `Unavailable` unless the registry has exactly the revision this program works with."""
     found = revision(database)
@@ -58,7 +64,9 @@ def require_head(database: Database, url: str) -> None:
 def upgrade(url: str) -> None:
     """Bring the registry at ``url`` to the newest revision; its data are kept. Refuse one that is newer."""
     found = current(url)
-    if found is not None and found not in REVISIONS:
+    if found is None:
+        raise Unavailable("there is no registry in this database", value=url, next="provrun init makes one")
+    if found not in REVISIONS:
         raise Refused(
             f"the registry has schema {found}, which this provrun does not know: a newer one made it", value=found,
             next="pip install --upgrade provrun",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provrun.errors import Refused
 from provrun.store import (
     changes,
     claiming,
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
         MapRecord,
         MapSpec,
         Policy,
+        Recipe,
         TaskRecord,
     )
     from provrun.core.states import State
@@ -53,17 +52,16 @@ class Registry:
     @classmethod
     def create(cls, url: str) -> Registry:
         """Make an empty registry at ``url`` and open it; refuse if there is one."""
-        if url.startswith("sqlite:///") and Path(url.removeprefix("sqlite:///")).exists():
-            found = migrations.current(url)
-            if found is not None:
-                raise Refused("there is a registry already", value=url, next="provrun status shows it")
         database = connect(url, create=True)
-        with database.writing():
-            if migrations.revision(database) is not None:
-                raise Refused("there is a registry already", value=url, next="provrun status shows it")
-            for statement in ddl.statements(database.dialect):
-                database.run(statement)
-            database.insert("registry", ("id", "uuid"), [(1, str(uuids.uuid4()))])
+        try:
+            with database.writing():
+                migrations.require_none(database, url)
+                for statement in ddl.statements(database.dialect):
+                    database.run(statement)
+                database.insert("registry", ("id", "uuid"), [(1, str(uuids.uuid4()))])
+        except BaseException:
+            database.close()
+            raise
         return cls(database)
 
     @classmethod
@@ -173,6 +171,9 @@ class Registry:
 
     def set_policy(self, map: int, policy: Policy) -> None:
         changes.set_policy(self.database, map, policy)
+
+    def set_recipe(self, map: int, recipe: Recipe, own: Sequence[str]) -> None:
+        changes.set_recipe(self.database, map, recipe, own)
 
     def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int:
         return changes.set_priority(self.database, map, tasks, priority)

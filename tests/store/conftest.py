@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,8 @@ def any_registry(any_url: str) -> Iterator[Registry]:
     made = Registry.create(any_url)
     yield made
     made.close()
-    with_what_is_left = Registry.open(any_url)
-    problems = with_what_is_left.check()
-    with_what_is_left.close()
-    assert problems == []
+    with closing(Registry.open(any_url)) as left:
+        assert left.check() == []
 
 
 @pytest.fixture

@@ -46,14 +46,19 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.create = create
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        data=st.data(), values=st.lists(st.integers(0, 3), min_size=1, max_size=4), shape=st.lists(kinds, max_size=3)
+    )
+    def begin(self, data: st.DataObject, values: list[int], shape: list[str]) -> None:
         self.registry = self.create()
         self.study = Study(self.registry)
         self.model = Model()
         self.jobs = [self.study.job(), self.study.job()]
         self.held: list[tuple[int, Claimed]] = []
         self.dropped: list[tuple[int, Claimed]] = []
+        self.append(values)
+        for kind in shape:
+            self.build(data, kind, False, [])
 
     def teardown(self) -> None:
         if hasattr(self, "registry"):
@@ -63,13 +68,20 @@ class Histories(RuleBasedStateMachine):
         self.study.submit(name, params, on=on)
         self.model.submit(name, params, on)
 
-    @rule(values=points, by=st.integers(0, 1))
-    def submit_plain(self, values: list[int], by: int) -> None:
-        self._submit("a", [{"x": value, "g": value % 2 + by} for value in values], [])
+    @rule(values=points)
+    def submit_again(self, values: list[int]) -> None:
+        self.append(values)
+
+    def append(self, values: list[int]) -> None:
+        """Submit or extend the map that builds on nothing."""
+        self._submit("a", [{"x": value, "g": value % 2} for value in values], [])
 
     @precondition(lambda self: 0 < len(self.model.maps) < len(NAMES))
     @rule(data=st.data(), kind=kinds, skip=st.booleans(), values=points)
     def build_on(self, data: st.DataObject, kind: str, skip: bool, values: list[int]) -> None:
+        self.build(data, kind, skip, values)
+
+    def build(self, data: st.DataObject, kind: str, skip: bool, values: list[int]) -> None:
         name = NAMES[len(self.model.maps)]
         choose = st.sampled_from(sorted(self.model.maps))
         on_failed = "skip" if skip else "wait"
@@ -113,6 +125,24 @@ class Histories(RuleBasedStateMachine):
             task.state, task.job = State.RUNNING, self.jobs[job]
             assert one.number == task.attempts
             self.held.append((self.jobs[job], one))
+
+    @precondition(lambda self: self.model.maps)
+    @rule(data=st.data())
+    def run(self, data: st.DataObject) -> None:
+        """Claim all that is pending of some maps and let it succeed, twice."""
+        chosen = data.draw(st.sets(st.sampled_from(sorted(self.model.maps)), min_size=1))
+        for _ in range(2):
+            claimed = self.study.claim(self.jobs[0], *sorted(chosen))
+            context = self.study.context(self.jobs[0])
+            self.registry.record(self.jobs[0], [ended(one, context) for one in claimed])
+            for one in claimed:
+                task = self.model.maps[self._name(one.map)].tasks[one.index]
+                task.attempts += 1
+                task.state, task.job = State.RUNNING, self.jobs[0]
+            for one in claimed:
+                self.model.end(
+                    self._name(one.map), one.index, one.number, Outcome.SUCCEEDED, State.SUCCEEDED, self.jobs[0]
+                )
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
