@@ -1,0 +1,1 @@
+"""What things are and what is decided: pure, without I/O, clock or SQL."""
