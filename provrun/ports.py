@@ -29,6 +29,7 @@ from provrun.core.records import (
     MapRecord,
     MapSpec,
     Policy,
+    Recipe,
     TaskRecord,
 )
 from provrun.core.states import State
@@ -132,6 +133,9 @@ class Changes(Protocol):
     def pause(self, map: int, paused: bool) -> None: ...
 
     def set_policy(self, map: int, policy: Policy) -> None: ...
+
+    def set_recipe(self, map: int, recipe: Recipe, own: Sequence[str]) -> None:
+        """Decide what a map applies, as long as none of its tasks has begun."""
 
     def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int: ...
 

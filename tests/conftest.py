@@ -12,5 +12,6 @@ pytest_plugins = [
     "fixtures.postgres",
     "fixtures.launchers",
     "fixtures.processes",
+    "fixtures.runs",
     "fixtures.witness",
 ]

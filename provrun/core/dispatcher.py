@@ -118,6 +118,12 @@ class Dispatcher:
             if agent is None or number == agent:
                 yield from each.held.values()
 
+    def claimed(self) -> Iterable[Claimed]:
+        """Give all tasks that the job holds: those that agents have, and those that wait for one."""
+        yield from self.held()
+        for run in self._ready:
+            yield from run
+
     def duration(self, map: int) -> float | None:
         """Give the measured seconds of a task of this map; None before the first has ended."""
         return self._durations.get(map)

@@ -20,6 +20,9 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
     found = registry.running_jobs()
     if not found:
         return []
+    from shutil import rmtree
+
+    from provrun.project.flowing import rows_folder
     from provrun.run.agent import sweep
     from provrun.run.job import forget, is_over
 
@@ -29,6 +32,7 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
         sweep(job.uuid)
         recovered.append((job, registry.abandon(job.id, time.time_ns() // 1000)))
         forget(job, project.dir)
+        rmtree(rows_folder(project, job.uuid), ignore_errors=True)
     return recovered
 
 

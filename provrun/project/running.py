@@ -13,6 +13,7 @@ import msgspec
 from provrun.core.dispatcher import Dispatcher
 from provrun.core.records import JobRecord
 from provrun.core.states import State
+from provrun.project.flowing import RowFiles
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
@@ -152,7 +153,8 @@ def manage(
                 owner=owner.record,
             )
         )
-        keeper = Keeper(registry, job, maps, MapRecorder(project, maps, everything, library))
+        rows = RowFiles(project, setting.uuid)
+        keeper = Keeper(registry, job, maps, MapRecorder(project, maps, everything, library), rows)
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
         dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
         manager = Manager(
@@ -166,6 +168,8 @@ def manage(
             keeper.join()
         except Left:
             reason = "left"
+        finally:
+            rows.remove()
         number = person.number
         code = SIGNALLED + number if number else STOPPED if reason else _exit(project, maps)
         return _summary(progress, job, reason, code)

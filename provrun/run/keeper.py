@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
 import msgspec
@@ -39,6 +39,10 @@ class Hello(msgspec.Struct, frozen=True):
     message: Joined | Loaded
 
 
+class Look(msgspec.Struct, frozen=True):
+    """Look which tasks the job holds in the registry."""
+
+
 class Capture(msgspec.Struct, frozen=True):
     """Capture the code of a map and its software."""
 
@@ -63,7 +67,7 @@ class Close(msgspec.Struct, frozen=True):
     reason: str
 
 
-Order = Claim | Record | Release | Hello | Capture | Captured | Broken | Close
+Order = Claim | Record | Release | Hello | Look | Capture | Captured | Broken | Close
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -83,6 +87,12 @@ class Kept(msgspec.Struct, frozen=True):
     noresult: int
 
 
+class Held(msgspec.Struct, frozen=True):
+    """The tasks the job holds; all that was taken before this answer and is not among them was taken away."""
+
+    tasks: set[Key]
+
+
 class Told(msgspec.Struct, frozen=True):
     """Something the user should know."""
 
@@ -93,14 +103,25 @@ class Closed(msgspec.Struct, frozen=True):
     """The job is closed; nothing follows."""
 
 
-Answer = Taken | Kept | Told | Broken | Closed
+Answer = Taken | Kept | Held | Told | Broken | Closed
 
 
 class Keeper:
-    """Runs the orders of a manager on the registry; `fileno` is readable when there are answers."""
+    """Runs the orders of a manager on the registry; `fileno` is readable when there are answers.
 
-    def __init__(self, registry: Claims, job: int, maps: list[MapRecord], recorder: Recorder) -> None:
+    ``rows`` gives the files with the rows that a task of a reduce reads, by the names of the maps they are of.
+    """
+
+    def __init__(
+        self,
+        registry: Claims,
+        job: int,
+        maps: list[MapRecord],
+        recorder: Recorder,
+        rows: Callable[[Claimed], Mapping[str, str]],
+    ) -> None:
         self._registry = registry
+        self._rows = rows
         self._job = job
         self._recorder = recorder
         self._orders: SimpleQueue[Order] = SimpleQueue()
@@ -109,7 +130,7 @@ class Keeper:
         self._captures: SimpleQueue[int | None] = SimpleQueue()
         self._contexts = Contexts(registry, job, maps, self._captures.put, self._tell)
         self._waiting: list[tuple[int, Verdict]] = []
-        self._known: set[int] = set()
+        self._maps: dict[int, RunMap] = {}
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"provrun-{work.__name__}", daemon=True)
             for work in (self._keep, self._capture)
@@ -192,6 +213,8 @@ class Keeper:
                     released += order.tasks
                 case Hello():
                     self._greet(order)
+                case Look():
+                    self._answer(Held(set(self._registry.held(self._job))))
                 case Capture():
                     self._contexts.capture(order.map)
                 case Captured():
@@ -221,9 +244,16 @@ class Keeper:
 
     def _claim(self, claim: Claim) -> None:
         tasks = self._registry.claim(self._job, claim.maps, claim.limit)
-        new = {task.map for task in tasks} - self._known
-        self._known |= new
-        self._answer(Taken(tasks, [self._registry.run_map(map) for map in sorted(new)]))
+        new = [self._registry.run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
+        self._maps.update((map.map, map) for map in new)
+        if any(self._maps[task.map].reduces for task in tasks):
+            tasks = [self._with_rows(task) if self._maps[task.map].reduces else task for task in tasks]
+        self._answer(Taken(tasks, new))
+
+    def _with_rows(self, task: Claimed) -> Claimed:
+        rows = msgspec.json.encode(self._rows(task)).decode()
+        reads = f'{{"rows":{rows}}}' if task.reads is None else f'{task.reads[:-1]},"rows":{rows}}}'
+        return msgspec.structs.replace(task, reads=reads)
 
     def _record(self) -> None:
         ready: list[Ended] = []
@@ -253,11 +283,26 @@ class Keeper:
 def _ended(verdict: Verdict, context: int) -> Ended:
     task, result, state, fails, limits = verdict
     return Ended(
-        map=result.map, index=result.index, number=result.number, context=context, outcome=_OUTCOMES[result.outcome],
-        state=state, started=result.started or None, wall=result.wall if result.started else None, cpu=result.cpu,
-        max_rss=result.max_rss, rss_shared=result.rss_shared, detail=result.detail, error=result.error,
-        result=result.result, result_digest=result.result_digest, log=result.log, trail=task.trail, fails=fails,
-        limits=limits, artifacts=tuple(result.artifacts) if result.artifacts else (),
+        map=result.map,
+        index=result.index,
+        number=result.number,
+        context=context,
+        outcome=_OUTCOMES[result.outcome],
+        state=state,
+        started=result.started or None,
+        wall=result.wall if result.started else None,
+        cpu=result.cpu,
+        max_rss=result.max_rss,
+        rss_shared=result.rss_shared,
+        detail=result.detail,
+        error=result.error,
+        result=result.result,
+        result_digest=result.result_digest,
+        log=result.log,
+        trail=task.trail,
+        fails=fails,
+        limits=limits,
+        artifacts=tuple(result.artifacts) if result.artifacts else (),
     )
 
 

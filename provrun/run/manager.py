@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from provrun.core.events import (
     Event,
     Finish,
     Instruction,
+    Key,
     KillTasks,
     Record,
     Recorded,
@@ -25,6 +27,7 @@ from provrun.core.events import (
     StopWanted,
     TasksClaimed,
     TasksReturned,
+    TasksRevoked,
     Tick,
 )
 from provrun.core.messages import (
@@ -51,6 +54,7 @@ from provrun.run.links import Local, Remote
 from provrun.run.progress import Progress
 
 TICK = 0.2  # seconds between looks at the clock
+LOOK = 2.0  # seconds between looks for tasks that somebody has cancelled
 QUICK = 0.0002  # seconds after which a remote message is looked for while there is traffic
 IDLE = 0.02  # and when there has been none for a while
 
@@ -91,6 +95,7 @@ class Manager:
         self._sent_maps: set[tuple[int, int]] = set()
         self._sent_at: dict[int, float] = {}
         self._reason: str | None = None
+        self._loss = ""
         self._captured: set[int] = set()
         self._began = time.monotonic()
         self._epoll = select.epoll()
@@ -99,10 +104,11 @@ class Manager:
     def run(self) -> str:
         """Run until nothing is left that could run, or somebody or something stops it."""
         epoll = self._epoll
-        for fd in (self._keeper.fileno(), self._person.fileno(), self._local.agent.fileno()):
+        for fd in (self._keeper.fileno(), self._person.fileno()):
             epoll.register(fd, select.EPOLLIN)
-        self._join(0, self._slots)
+        self._join_local()
         tick = 0.0
+        look = self._began + LOOK
         pause = QUICK
         while self._reason is None:
             busy = bool(epoll.poll(pause if self._remote is not None else TICK))
@@ -119,7 +125,11 @@ class Manager:
                 tick = now + TICK
                 self._handle(Tick(now))
                 self._show(now)
-        return self._reason
+                if now >= look:
+                    look = now + LOOK
+                    self._keeper.order(keeper.Look())
+        # Why there is no agent any more is more than that there is none.
+        return f"{self._reason}: {self._loss}" if self._loss and not self._current else self._reason
 
     # What is heard
 
@@ -132,12 +142,22 @@ class Manager:
                 case keeper.Kept():
                     self._count(answer)
                     self._handle(Recorded(answer.attempts, answer.promoted))
+                case keeper.Held():
+                    self._drop_revoked(answer.tasks)
                 case keeper.Told():
                     self._tell(answer.text)
                 case keeper.Broken():
                     raise keeper.raised(answer.error) from answer.error
 
+    def _drop_revoked(self, held: set[Key]) -> None:
+        known = ((task.map, task.index, task.number) for task in self._dispatcher.claimed())
+        revoked = [key for key in known if key not in held]
+        if revoked:
+            self._handle(TasksRevoked(revoked))
+
     def _hear_local(self) -> None:
+        if 0 not in self._current:
+            return  # given up
         agent = self._local.agent
         try:
             messages = agent.pump()
@@ -156,17 +176,15 @@ class Manager:
         self._writing = False
         number = self._current.pop(0)
         if not self._dispatcher.stopping and self._local.replace():
-            self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
-            self._join(0, self._slots)
+            self._join_local()
         self._lose(number, gone.message)
 
     def _hear(self, rank: int, message: FromAgent) -> None:
         number = self._current.get(rank)
         match message:
             case Joined() if rank != 0:
-                number = self._join(rank, message.slots)
-                self._keeper.order(keeper.Hello(number, rank, message))
-            case Joined() | Loaded() if number is not None:
+                self._join(rank, message)
+            case Loaded() if number is not None:
                 self._keeper.order(keeper.Hello(number, rank, message))
             case Results() if number is not None:
                 self._handle(ResultsCame(number, message.results))
@@ -176,15 +194,21 @@ class Manager:
                 del self._current[rank]
                 self._lose(number, f"rank {rank}: {message.reason}")
 
-    def _join(self, rank: int, slots: int) -> int:
+    def _join(self, rank: int, message: Joined) -> None:
         number = len(self._ranks)
         self._ranks.append(rank)
         self._current[rank] = number
-        self._handle(AgentJoined(number, slots))
-        return number
+        self._keeper.order(keeper.Hello(number, rank, message))
+        self._handle(AgentJoined(number, message.slots))
+
+    def _join_local(self) -> None:
+        # Without waiting for its word: it reads what it is sent as soon as it can, and what it would say is known.
+        self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
+        self._join(0, Joined(self._slots, os.uname().nodename, ""))
 
     def _lose(self, number: int, reason: str) -> None:
         lost = sum(1 for _ in self._dispatcher.held(number))
+        self._loss = reason
         self._tell(f"{reason}; tasks in flight that are lost and will run again: {lost}")
         self._handle(AgentLost(number))
 
