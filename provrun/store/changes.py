@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from provrun.core.records import Limits, Policy
+from provrun.core.records import Limits, Policy, Recipe
 from provrun.core.states import State
 from provrun.errors import NotFound, Refused
-from provrun.store import counting, flow, lookups, readiness, rows, staging, tallies
+from provrun.store import counting, flow, interning, lookups, readiness, rows, staging, tallies
 from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
 from provrun.store.readiness import PAGE, Moves
@@ -80,6 +80,19 @@ def pause(db: Database, map: int, paused: bool) -> None:
 def set_policy(db: Database, map: int, policy: Policy) -> None:
     """Change how the tasks of a map are run from now on."""
     db.run("update map set policy=? where id=?", (rows.text(policy), map))
+
+
+def set_recipe(db: Database, map: int, recipe: Recipe, own: Sequence[str]) -> None:
+    """Decide what a map applies, as long as none of its tasks has begun; refuse another recipe later."""
+    with db.writing():
+        name, _ = _named(db, map)
+        kept = interning.recipe(db, recipe)
+        same = db.fetch("select 1 from map where id=? and recipe_id=?", (map, kept))
+        if not same and db.fetch("select 1 from task where map_id=? and attempts>0 limit 1", (map,)):
+            raise Refused(
+                f"tasks of {name} have begun under another recipe", value=name, next="add the tasks to a new map"
+            )
+        db.run("update map set recipe_id=?, own=? where id=?", (kept, rows.text(tuple(own)), map))
 
 
 def delete(db: Database, map: int) -> int:
