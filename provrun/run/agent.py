@@ -33,9 +33,10 @@ class AgentLost(ProvrunError):
 class Agent:
     """A spawner on this host, and the messages to and from it."""
 
-    def __init__(self, channel: Channel, pid: int, job: str, was_subreaper: bool) -> None:
+    def __init__(self, channel: Channel, pid: int, job: str, rank: int, was_subreaper: bool) -> None:
         self.pid = pid
         self.job = job
+        self.rank = rank
         self._channel = channel
         self._was_subreaper = was_subreaper
         self._status: int | None = None
@@ -57,7 +58,7 @@ class Agent:
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-c", _BOOT, package, setup],
-            {**environ, JOB_VARIABLE: job},
+            {**environ, JOB_VARIABLE: f"{job}/{rank}"},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, theirs.fileno(), SOCKET),
@@ -67,7 +68,7 @@ class Agent:
             setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
         )
         theirs.close()
-        return cls(Channel(ours), pid, job, was_subreaper)
+        return cls(Channel(ours), pid, job, rank, was_subreaper)
 
     def fileno(self) -> int:
         """Give the descriptor to poll; it is readable when `pump` has something to read."""
@@ -117,7 +118,7 @@ class Agent:
             kill_tree(self.pid)
             os.waitpid(self.pid, 0)
         if self._status != 0:
-            sweep(self.job)
+            sweep(self.job, self.rank)
         if not self._was_subreaper:
             become_subreaper(False)
 
@@ -132,8 +133,11 @@ class Agent:
         return self._status is not None
 
 
-def sweep(job: str) -> int:
-    """Kill what is left of a job on this host and remove its temporary folders; give the number of processes killed."""
-    killed = sweep_processes(job)
-    sweep_folders(job)
+def sweep(job: str, rank: int | None = None) -> int:
+    """Kill what is left of a job, or of one of its ranks, on this host and remove its temporary folders.
+
+    Gives the number of processes killed.
+    """
+    killed = sweep_processes(job, rank)
+    sweep_folders(job, rank)
     return killed

@@ -136,8 +136,14 @@ class Contexts:
         self._compare(map, code)
         return self._registry.intern_context(
             Context(
-                job=self._job, rank=rank, node=node, code=code, environment=captures.environment,
-                host=host, uses=load.uses if load else None, inputs=load.inputs if load else None,
+                job=self._job,
+                rank=rank,
+                node=node,
+                code=code,
+                environment=captures.environment,
+                host=host,
+                uses=load.uses if load else None,
+                inputs=load.inputs if load else None,
                 code_after=code_after if code_after != code else None,
             )
         )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 JOB_VARIABLE = "PROVRUN_JOB"
-"""In the environment of every process of a job, so that leftovers are found on the host when all else is gone."""
+"""In the environment of every process of a job, as ``uuid/rank``: so leftovers are found when all else is gone."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_GET_CHILD_SUBREAPER = 37
@@ -125,9 +125,9 @@ def children() -> list[int]:
         return [process.pid for process in table().values() if process.parent == me]
 
 
-def carrying(job: str) -> list[int]:
-    """List the processes of this user that carry the job in their environment, but this one and its ancestors."""
-    wanted = f"{JOB_VARIABLE}={job}".encode()
+def carrying(job: str, rank: int | None = None) -> list[int]:
+    """List the processes that carry the job (and rank) in their environment, but this one and its ancestors."""
+    wanted = f"{JOB_VARIABLE}={job}/{'' if rank is None else rank}".encode()
     processes = table()
     spared = set()
     pid = os.getpid()
@@ -137,18 +137,18 @@ def carrying(job: str) -> list[int]:
     return [
         process.pid
         for process in processes.values()
-        if process.pid not in spared and process.state != "Z" and wanted in _environment(process.pid)
+        if process.pid not in spared and process.state != "Z" and _carries(process.pid, wanted, rank is None)
     ]
 
 
-def sweep(job: str) -> int:
-    """Kill all that is left of a job on this host; give the number of processes killed.
+def sweep(job: str, rank: int | None = None) -> int:
+    """Kill all that is left of a job, or of one of its ranks, on this host; give the number of processes killed.
 
     A process that threw its environment away is found as long as it descends from one that did not.
     """
     killed = 0
     for _ in range(1000):
-        marked = carrying(job)
+        marked = carrying(job, rank)
         if not marked:
             return killed
         processes = table()
@@ -158,6 +158,11 @@ def sweep(job: str) -> int:
             _reap(pid)
         time.sleep(0.001)
     return killed
+
+
+def _carries(pid: int, wanted: bytes, any_rank: bool) -> bool:
+    marks = _environment(pid)
+    return wanted in marks or (any_rank and any(mark.startswith(wanted) for mark in marks))
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from provrun.run.files import Files
 from provrun.run.limits import MemoryWatch, OomKills
 from provrun.run.loop import Loop
 from provrun.run.reports import Reports
@@ -41,6 +42,7 @@ class Site:
         self.loop = loop
         self.reports = reports
         self.pack = reports.pack
+        self.files = Files(reports.asides)
         self.memory = MemoryWatch(loop)
         self.oom_kills = OomKills()
         self.project = project
@@ -92,11 +94,12 @@ def folder_name(job: str) -> str:
     return f"provrun-{job}"
 
 
-def sweep_folders(job: str) -> None:
-    """Remove the temporary folders of a job on this host."""
+def sweep_folders(job: str, rank: int | None = None) -> None:
+    """Remove the temporary folders of a job, or of one of its ranks, on this host."""
+    start = f"{folder_name(job)}-" + ("" if rank is None else f"{rank}-")
     for parent in {temporary(), memory_folder()}:
         for name in os.listdir(parent):
-            if name.startswith(folder_name(job) + "-"):
+            if name.startswith(start):
                 remove(f"{parent}/{name}")
 
 
