@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -70,7 +70,7 @@ class Stage:
             staged.added += len(chunk)
             for _, _, state in chunk:
                 self.shifts[map, state] += 1
-            time.sleep(self._pause)
+            self._rest(chunk)
         return staged.added - before
 
     def points(self, map: int, texts: Iterable[str]) -> int:
@@ -84,7 +84,7 @@ class Stage:
                     [(map, staged.points + n, text) for n, text in enumerate(chunk)],
                 )
             staged.points += len(chunk)
-            time.sleep(self._pause)
+            self._rest(chunk)
         return staged.points - before
 
     def parts(self, map: int, made: Iterable[tuple[str, str, int]]) -> None:
@@ -100,6 +100,11 @@ class Stage:
                     ],
                 )
             staged.parts += len(chunk)
+            self._rest(chunk)
+
+    def _rest(self, chunk: Sequence[object]) -> None:
+        """Let a running job's manager write before the next chunk."""
+        if len(chunk) == CHUNK:
             time.sleep(self._pause)
 
 

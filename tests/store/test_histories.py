@@ -161,7 +161,7 @@ class Histories(RuleBasedStateMachine):
         self.dropped += chosen
 
     def _name(self, map: int) -> str:
-        return self.registry.map_by_id(map).name
+        return next(name for name, id in self.study.ids.items() if id == map)
 
     @precondition(lambda self: self.dropped)
     @rule(data=st.data())
