@@ -113,6 +113,8 @@ def _submit(
         # A project is made only for a request that would be stored.
         submitting.plan(None, request, space, problems)
     submitted = submitting.submit(face.project_made(), request, space, problems)
+    for note in submitted.notes:
+        face.out.warn(note)
     if not given["run_now"]:
         face.out.answer(submitted.document(), refs=[request.name], text=_told(submitted))
         return None

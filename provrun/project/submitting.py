@@ -15,7 +15,7 @@ from provrun.core.space import Space
 from provrun.errors import Refused
 from provrun.project.project import Project
 from provrun.submit.maps import Built, build
-from provrun.submit.policies import describe_changes
+from provrun.submit.policies import describe_changes, unheeded
 from provrun.submit.preview import Preview, preview
 from provrun.submit.request import Request
 
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submission did; ``changes`` says in words which policy of an existing map it changed."""
+    """What a submission did.
+
+    ``changes`` says in words which policy of an existing map it changed, ``notes`` which policy has no effect.
+    """
 
     name: str
     added: Added
     preview: Preview
     code: Code
     environment: str
-    changes: tuple[str, ...]
+    changes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def next(self) -> str:
@@ -97,7 +101,10 @@ def submit(project: Project, request: Request, space: Space | None, problems: Pr
     changes = _change_policy(project, built)
     if built.existing is not None:
         added = msgspec.structs.replace(added, stale=_stale(project, spec.name))
-    return Submitted(spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes))
+    return Submitted(
+        spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes),
+        tuple(unheeded(spec.policy)),
+    )
 
 
 def _stale(project: Project, name: str) -> int:

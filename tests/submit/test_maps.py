@@ -18,6 +18,7 @@ from provrun.errors import InvalidInput, Refused
 from provrun.store.registry import Registry
 from provrun.submit.flow import Building
 from provrun.submit.maps import Built, build
+from provrun.submit.policies import unheeded
 from provrun.submit.request import Request, pairs
 
 
@@ -235,6 +236,12 @@ def test_a_map_keeps_policy_that_is_not_given_again(place: Place) -> None:
     assert (again.spec.policy.cores, again.spec.policy.task_time, again.spec.priority) == (4, 7200.0, 7)
     assert again.existing is not None
     assert msgspec.structs.replace(again.spec.policy, task_time=3600.0) == again.existing.policy
+
+
+def test_policy_that_has_no_effect_yet_is_told(place: Place) -> None:
+    policy = place.ask("scan", "true", policy={"gpus": 1, "checkpoint": True, "task_nodes": 2}).spec.policy
+    assert [note.split()[0] for note in unheeded(policy)] == ["--task-nodes", "--gpus", "--checkpoint"]
+    assert unheeded(place.ask("scan", "true", policy={"cores": 2, "task_nodes": 1}).spec.policy) == []
 
 
 def test_pairs_are_read_with_every_problem() -> None:
