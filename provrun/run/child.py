@@ -20,13 +20,14 @@ from provrun.run import current, lines
 from provrun.run.binding import Names
 from provrun.run.calling import Call
 from provrun.run.capture import Log, Tape, encode_log
+from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import FileProblem, Files
 from provrun.run.lane import LARGEST, Lane
 from provrun.run.lines import Batch, Content, Heavy, Ready, Used
 from provrun.run.loader import Loader
 from provrun.run.outcomes import shorten
 from provrun.run.packs import BLOB, FILE, LOG
-from provrun.run.recipes import CannotStart, Declared, seed_of
+from provrun.run.recipes import seed_of
 from provrun.run.restoring import Restorer
 from provrun.run.values import encode_result
 
@@ -151,8 +152,8 @@ class Child:
         cpu, rss = self._usage()
         log = self._log(contents)
         result = Result(
-            start.map, start.index, start.number, outcome, wall, (now - begun) // 1000, cpu, rss, not self._fresh, detail,
-            error, text, digest, log, artifacts or None, loaded, loaded,
+            start.map, start.index, start.number, outcome, wall, (now - begun) // 1000, cpu, rss, not self._fresh,
+            detail, error, text, digest, log, artifacts or None, loaded, loaded,
         )  # fmt: skip
         self._fresh = False
         if len(sys.modules) != self._modules:

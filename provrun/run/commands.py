@@ -7,21 +7,26 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
 
 from provrun.core.messages import Result, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
-from provrun.errors import UsageError
+from provrun.errors import ProvrunError, UsageError
 from provrun.run.binding import Names
 from provrun.run.capture import HEAD, Capture, Log, encode_log
-from provrun.run.files import FileProblem, Files, pack_file
+from provrun.run.declared import CannotStart
+from provrun.run.files import FileProblem, pack_file
 from provrun.run.limits import end_gently, limit_data
 from provrun.run.loop import Timer
 from provrun.run.outcomes import NoResult, died, last_line, not_started, parse, printed, shorten, stored
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
-from provrun.run.recipes import CannotStart, CommandRecipe
+from provrun.run.recipes import CommandRecipe
 from provrun.run.site import Desk, Site
+from provrun.run.uses import Uses
 
 Key = tuple[int, int, int]
 
@@ -31,14 +36,26 @@ _WHOLE = 1 << 26  # how much of stdout is kept where all of it is the result
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
 
 
+class Spent(NamedTuple):
+    """What a process has used: wait status, microseconds, KiB."""
+
+    status: int
+    wall: int
+    cpu: int
+    max_rss: int
+
+
 class Attempt:
     """One running command."""
 
-    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk, names: Names) -> None:
+    names: Names
+    uses: Uses
+    spent: Spent
+
+    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk) -> None:
         self.recipe = recipe
         self.start = start
         self.desk = desk
-        self.names = names
         self.artifacts: list[Artifact] = []
         self.outputs: dict[str, str] = {}
         self.time, self.memory = recipe.policy.limits(start)
@@ -69,44 +86,69 @@ class Attempt:
 class Commands:
     """Starts commands and reports how they ended."""
 
-    def __init__(self, site: Site, files: Files, done: Callable[[int], None]) -> None:
+    def __init__(self, site: Site, done: Callable[[int], None]) -> None:
         self._site = site
-        self._files = files
         self._done = done
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._preparing: set[Attempt] = set()
         self._running: dict[int, Attempt] = {}
         self._cwd = ""
 
     def start(self, recipe: CommandRecipe, start: Start) -> None:
         """Start an attempt; ``done`` is called with the cores it held when it has been reported."""
-        desk = self._site.take_desk()
+        attempt = Attempt(recipe, start, self._site.take_desk())
         try:
-            attempt = self._prepare(recipe, start, desk)
-            self._spawn(attempt)
-        except (CannotStart, FileProblem, UsageError) as problem:
-            self._site.leave_desk(desk)
-            self._site.reports.add(not_started(start, problem.message))
-            self._done(recipe.policy.cores)
+            attempt.uses = recipe.uses
+            attempt.names = recipe.names(start, attempt.desk)
+            if recipe.declared:
+                inputs, attempt.outputs = recipe.declared.fill(attempt.names)
+                self._preparing.add(attempt)
+                paths = [os.path.join(recipe.workdir, path) for path in inputs]
+                self._site.files.prepare(paths, lambda: self._begin(attempt, inputs))
+            else:
+                self._spawn(attempt)
+        except (CannotStart, UsageError) as problem:
+            self._not_started(attempt, problem)
 
     def kill(self, keys: Iterable[Key]) -> None:
         """End running attempts as cancelled."""
         wanted = set(keys)
+        self._drop([attempt for attempt in self._preparing if attempt.key in wanted])
         for attempt in self._running.values():
             if attempt.key in wanted and attempt.why is None:
                 self._end(attempt, Outcome.CANCELLED)
 
     def give_back(self) -> None:
         """End all running attempts and return them."""
+        self._drop(list(self._preparing))
         for attempt in self._running.values():
             attempt.returned = True
             self._end(attempt, Outcome.CANCELLED)
 
-    def _prepare(self, recipe: CommandRecipe, start: Start, desk: Desk) -> Attempt:
-        attempt = Attempt(recipe, start, desk, recipe.names(start, desk))
-        if recipe.declared:
-            inputs, attempt.outputs = recipe.declared.fill(attempt.names)
-            attempt.artifacts = self._files.inputs(recipe.workdir, inputs)
-        return attempt
+    def _begin(self, attempt: Attempt, inputs: list[str]) -> None:
+        """Start a command whose inputs have been digested."""
+        self._preparing.discard(attempt)
+        if attempt.returned:
+            self._leave(attempt)
+            return
+        try:
+            attempt.artifacts = self._site.files.inputs(attempt.recipe.workdir, inputs)
+            self._spawn(attempt)
+        except (CannotStart, FileProblem, UsageError) as problem:
+            self._not_started(attempt, problem)
+
+    def _not_started(self, attempt: Attempt, problem: ProvrunError) -> None:
+        self._site.reports.add(not_started(attempt.start, problem.message))
+        self._leave(attempt)
+
+    def _drop(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            attempt.returned = True
+        self._site.reports.give_back([attempt.key for attempt in attempts], started=False)
+
+    def _leave(self, attempt: Attempt) -> None:
+        self._site.leave_desk(attempt.desk)
+        self._done(attempt.recipe.policy.cores)
 
     def _spawn(self, attempt: Attempt) -> None:
         recipe, start, desk = attempt.recipe, attempt.start, attempt.desk
@@ -184,11 +226,25 @@ class Commands:
         self._drain(attempt.err_fd, attempt.err)
         if attempt.returned:
             self._site.reports.give_back([attempt.key], started=True)
+            self._leave(attempt)
+            return
+        attempt.spent = Spent(status, wall, int((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss)
+        if attempt.outputs:
+            paths = [os.path.join(attempt.recipe.workdir, path) for path in attempt.outputs.values()]
+            self._site.files.prepare(paths, lambda: self._finish(attempt))
         else:
-            cpu = int((usage.ru_utime + usage.ru_stime) * 1e6)
-            self._site.reports.add(self._judge(attempt, status, wall, cpu, max(usage.ru_maxrss, attempt.peak)))
-        self._site.leave_desk(attempt.desk)
-        self._done(attempt.recipe.policy.cores)
+            self._finish(attempt)
+
+    def _finish(self, attempt: Attempt) -> None:
+        try:
+            uses = attempt.recipe.uses
+        except CannotStart:  # a shared input has gone meanwhile, which the next task will be told
+            uses = attempt.uses
+        result = msgspec.structs.replace(
+            self._judge(attempt, attempt.spent), loaded=attempt.uses.number, loaded_after=uses.number
+        )
+        uses.report(self._site.reports, result)
+        self._leave(attempt)
 
     def _drain(self, fd: int, capture: Capture) -> None:
         self._site.loop.unwatch(fd)
@@ -201,10 +257,10 @@ class Commands:
             pass
         os.close(fd)
 
-    def _judge(self, attempt: Attempt, status: int, wall: int, cpu: int, rss: int) -> Result:
+    def _judge(self, attempt: Attempt, spent: Spent) -> Result:
         start, recipe = attempt.start, attempt.recipe.run.recipe
         out, err = attempt.out.stream(), attempt.err.stream()
-        outcome, detail, error = self._outcome(attempt, status, err.tail or err.head)
+        outcome, detail, error = self._outcome(attempt, spent.status, err.tail or err.head)
         result = None
         artifacts = attempt.artifacts
         if outcome is Outcome.SUCCEEDED:
@@ -223,13 +279,14 @@ class Commands:
         if not (attempt.out.empty and attempt.err.empty):
             log = self._site.pack.append(LOG, encode_log(Log(out, err)))
         return Result(
-            start.map, start.index, start.number, outcome, attempt.started, wall, cpu, rss, False, detail, error,
+            start.map, start.index, start.number, outcome, attempt.started, spent.wall, spent.cpu,
+            max(spent.max_rss, attempt.peak), False, detail, error,
             result.text if result else None, result.digest if result else None, log, artifacts or None, 0, 0,
         )  # fmt: skip
 
     def _outputs(self, attempt: Attempt) -> list[Artifact]:
         workdir = attempt.recipe.workdir
-        found = self._files.outputs(workdir, attempt.outputs)
+        found = self._site.files.outputs(workdir, attempt.outputs)
         if attempt.recipe.run.recipe.pack:
             found = [pack_file(self._site.pack, artifact, workdir) for artifact in found]
         return found

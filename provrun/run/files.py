@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import msgspec
 
 from provrun.core.records import Artifact
 from provrun.errors import ProvrunError
+from provrun.run.asides import Asides
 from provrun.run.packs import FILE, PackWriter
 
+Seen = tuple[str, int, int, int]
+"""The sha256 (hex) of a file, and what tells whether it has changed: inode, size, modification time in ns."""
+
 _CHUNK = 1 << 20
+_LARGE = 1 << 22  # bytes that are digested aside: fewer take less time than that costs
 _REMEMBERED = 100_000
-_SETTLED = 2_000_000_000  # ns: a file touched more recently may change again within the clock's grain
 
 
 class FileProblem(ProvrunError):
@@ -22,52 +27,82 @@ class FileProblem(ProvrunError):
 
 
 class Files:
-    """Digests files, each state of a file once."""
+    """Digests files, each state of a file once; large ones aside where there are ``asides``."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int, int], bytes] = {}
+    def __init__(self, asides: Asides | None = None) -> None:
+        self._asides = asides
+        self._known: dict[tuple[str, int, int, int], str] = {}
 
-    def digest(self, path: str) -> tuple[bytes, int]:
-        """Give the sha256 and the size of a file; raise `FileProblem` if there is none."""
+    def look(self, path: str) -> Seen:
+        """Digest a file; raise ``OSError`` if it cannot be read."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a named pipe must not wait
         try:
-            with open(path, "rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
-                    raise FileProblem(f"{path} is no regular file", value=path)
-                key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
-                known = self._known.get(key)
-                if known is None:
-                    known = _sha256(file.fileno())
-                    if len(self._known) >= _REMEMBERED:
-                        self._known.clear()
-                    self._known[key] = known
-                return known, status.st_size
-        except OSError as error:
-            raise FileProblem(f"{path}: {error.strerror}", value=path) from None
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(0, "is no regular file")
+            key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+            digest = self._known.get(key)
+            if digest is None:
+                digest = self._remember(key, _sha256(fd))
+            return digest, *key[1:]
+        finally:
+            os.close(fd)
 
-    def inputs(self, workdir: str, paths: list[str]) -> list[Artifact]:
+    def prepare(self, paths: Iterable[str], then: Callable[[], None]) -> None:
+        """Go on when `look` at these files will be quick: at once, or when large ones were digested aside."""
+        unknown = [path for path in paths if self._asides and self._is_large(path)]
+        if not unknown or self._asides is None:
+            then()
+            return
+
+        def learn(data: bytes | None) -> None:
+            if data is not None:
+                for path, digest, inode, size, modified in msgspec.msgpack.decode(data):
+                    self._remember((path, inode, size, modified), digest)
+            then()
+
+        self._asides.run(lambda: msgspec.msgpack.encode(list(_look_at(unknown))), learn)
+
+    def inputs(self, workdir: str, paths: Iterable[str]) -> list[Artifact]:
         """Digest the inputs of a task."""
-        found = []
-        for path in paths:
-            try:
-                digest, size = self.digest(os.path.join(workdir, path))
-            except FileProblem as problem:
-                raise FileProblem(f"input {problem.message}", value=path) from None
-            found.append(Artifact("input", "", digest, size, path))
-        return found
+        return [self._artifact("input", "", workdir, path) for path in paths]
 
     def outputs(self, workdir: str, paths: dict[str, str]) -> list[Artifact]:
-        """Digest the outputs of a task."""
-        found = []
+        """Digest the outputs of a task; they must lie beneath the working folder."""
         for name, path in paths.items():
             if not beneath(workdir, path):
                 raise FileProblem(f"output {name}: {path} is not beneath the working folder", value=path)
-            try:
-                digest, size = self.digest(os.path.join(workdir, path))
-            except FileProblem as problem:
-                raise FileProblem(f"output {name}: {problem.message}", value=path) from None
-            found.append(Artifact("output", name, digest, size, os.path.normpath(path)))
-        return found
+        return [self._artifact("output", name, workdir, path) for name, path in paths.items()]
+
+    def _artifact(self, role: str, name: str, workdir: str, path: str) -> Artifact:
+        try:
+            digest, _, size, _ = self.look(os.path.join(workdir, path))
+        except OSError as error:
+            raise FileProblem(f"{role} {path}: {error.strerror}", value=path) from None
+        return Artifact(role, name, bytes.fromhex(digest), size, os.path.normpath(path))
+
+    def _is_large(self, path: str) -> bool:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return False
+        key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+        return status.st_size >= _LARGE and key not in self._known
+
+    def _remember(self, key: tuple[str, int, int, int], digest: str) -> str:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = digest
+        return digest
+
+
+def changed(path: str, seen: Seen) -> bool:
+    """Tell whether a file is no longer what it was, by its inode, size and time."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return True
+    return (status.st_ino, status.st_size, status.st_mtime_ns) != seen[1:]
 
 
 def pack_file(pack: PackWriter, artifact: Artifact, workdir: str) -> Artifact:
@@ -86,17 +121,17 @@ def beneath(folder: str, path: str) -> bool:
     return os.path.realpath(os.path.join(folder, path)).startswith(real.rstrip("/") + "/")
 
 
-def sha256_of(path: str) -> tuple[bytes, int]:
-    """Give the sha256 and the size of a file."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return _sha256(fd), os.fstat(fd).st_size
-    finally:
-        os.close(fd)
+def _look_at(paths: list[str]) -> Iterable[tuple[str, str, int, int, int]]:
+    files = Files()
+    for path in paths:
+        try:
+            yield path, *files.look(path)
+        except OSError:
+            continue  # whoever asks for it next will be told
 
 
-def _sha256(fd: int) -> bytes:
+def _sha256(fd: int) -> str:
     found = sha256()
     while data := os.read(fd, _CHUNK):
         found.update(data)
-    return found.digest()
+    return found.hexdigest()

@@ -12,8 +12,8 @@ import msgspec
 from provrun.core.messages import Result, Start
 from provrun.core.states import Outcome
 from provrun.run.capture import Log, encode_log, read_tape
+from provrun.run.files import Seen
 from provrun.run.lines import Ended, Heavy
-from provrun.run.loader import Seen
 from provrun.run.nurseries import FunctionMap, Nurseries, Nursery
 from provrun.run.outcomes import died
 from provrun.run.packs import FILE, LOG
@@ -229,7 +229,7 @@ class Functions:
             now = time.monotonic()
             worker.map.learn((now - worker.since) / count)
             worker.since = now
-            if worker.uses is worker.map.uses and worker.uses.announced and worker.uses.changed():
+            if worker.uses is worker.map.uses and worker.uses.changed():
                 self._nurseries.renew(worker.nursery)
         for number, data in heard.ready:
             self._forward(worker, number, data)

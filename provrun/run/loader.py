@@ -7,16 +7,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-from provrun.errors import ProvrunError
 from provrun.run import current
-from provrun.run.files import sha256_of
+from provrun.run.files import Files, Seen
 
 Function = Callable[..., object]
-Seen = tuple[str, int, int, int]
-"""The sha256 (hex) of a file, and what tells whether it has changed: inode, size, modification time in ns."""
 
 
 class Loader:
@@ -29,6 +27,7 @@ class Loader:
         self._module: ModuleType | None = None
         self._problem: BaseException | None = None
         self._known: set[str] = set()
+        self._digests = Files()
         self._excluded = tuple(
             os.path.join(prefix, folder) + os.sep
             for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix}
@@ -86,8 +85,10 @@ class Loader:
             if isinstance(path, str) and path not in self._known:
                 self._known.add(path)
                 whole = os.path.abspath(path)
-                if self._is_ours(whole) and (seen := look(whole)):
-                    found[os.path.relpath(whole, self._project) if self._beneath(whole) else whole] = seen
+                if self._is_ours(whole):
+                    with suppress(OSError):
+                        name = os.path.relpath(whole, self._project) if self._beneath(whole) else whole
+                        found[name] = self._digests.look(whole)
         return found
 
     def prepare_randomness(self, files: dict[str, Seen]) -> None:
@@ -128,26 +129,3 @@ class Loader:
 
     def _beneath(self, path: str) -> bool:
         return path.startswith(self._project.rstrip("/") + "/")
-
-
-def look(path: str) -> Seen | None:
-    """Digest a file; None when it cannot be read."""
-    try:
-        status = os.stat(path)
-        digest, _ = sha256_of(path)
-    except OSError:
-        return None
-    return digest.hex(), status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def changed(path: str, seen: Seen) -> bool:
-    """Tell whether a file is no longer what it was, by its inode, size and time."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return True
-    return (status.st_ino, status.st_size, status.st_mtime_ns) != seen[1:]
-
-
-class CannotImport(ProvrunError):
-    """A module cannot be imported."""

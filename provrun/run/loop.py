@@ -52,7 +52,8 @@ class Loop:
 
     def watch_writing(self, fd: int, also: bool) -> None:
         """Call for a watched descriptor when it can be written, too."""
-        self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if also else select.EPOLLIN)
+        if fd in self._watched:
+            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT if also else select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching a descriptor; call this before closing it."""

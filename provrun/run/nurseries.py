@@ -13,11 +13,12 @@ from typing import Protocol
 
 from provrun.core.messages import RunMap, Start
 from provrun.run import lines
+from provrun.run.declared import Declared
+from provrun.run.files import Seen
 from provrun.run.lines import Born, Ended, Fork, Import, Imported
-from provrun.run.loader import Seen
 from provrun.run.nursery import LARGEST_CONTROL, be_nursery
 from provrun.run.processes import kill_tree
-from provrun.run.recipes import Declared, TaskPolicy, task_environment
+from provrun.run.recipes import TaskPolicy, task_environment
 from provrun.run.site import Site
 from provrun.run.uses import Uses
 from provrun.run.workers import Place, Worker
@@ -36,7 +37,7 @@ class FunctionMap:
         self.policy = TaskPolicy(run)
         self.workdir = site.workdir(run.workdir)
         self.place = (run.recipe.function or "").rpartition(":")[0]
-        self.uses = Uses(run, Declared(run), str(site.project), self.workdir)
+        self.uses = Uses(run, Declared(run), site.files, str(site.project), self.workdir)
         self.example: Start | None = None
         self.mean: float | None = None
         self.batch = 1
@@ -65,6 +66,7 @@ class Nursery:
         self.pid = pid
         self.bare = bare
         self.maps: set[int] = set()
+        self.imported: set[int] = set()
         self.files: dict[str, Seen] = {}
         self.idle: list[Worker] = []
         self.workers: dict[int, Worker] = {}
@@ -120,11 +122,10 @@ class Nurseries:
         nursery = self._all.get(map.key)
         if nursery is None:
             nursery = self._start(map.key, bare=False)
-        elif map.uses.announced and map.uses.changed():
+        elif map.uses.changed():
             nursery = self.renew(nursery)
         if map.run.map not in nursery.maps:
             map.example = example
-            map.uses.find()
             self._import(nursery, map)
         return nursery
 
@@ -160,10 +161,11 @@ class Nurseries:
         return nursery
 
     def _import(self, nursery: Nursery, map: FunctionMap) -> None:
+        importing = not nursery.bare and map.example is not None
+        map.uses.awaited += importing
+        map.uses.find(self._site.reports)
         nursery.maps.add(map.run.map)
-        if nursery.bare:
-            map.uses.announce(self._site.reports)  # what its children import they tell before any result
-        elif map.example is not None:
+        if importing and map.example is not None:  # else its children import, and tell of it before any result
             nursery.say(Import(map.run, map.example))
 
     def _hear(self, nursery: Nursery) -> None:
@@ -186,12 +188,13 @@ class Nurseries:
 
     def _imported(self, nursery: Nursery, message: Imported) -> None:
         nursery.files.update(message.files)
+        nursery.imported.add(message.map)
         if nursery.retired:
             return
         map = self._maps[message.map]
         map.uses.defaults = message.defaults
         map.uses.add(nursery.files)
-        map.uses.announce(self._site.reports)
+        map.uses.arrived(self._site.reports)
         if not message.forkable:
             self._go_bare(nursery)
 
@@ -201,8 +204,8 @@ class Nurseries:
         bare = self._start(nursery.key, bare=True)
         bare.maps = nursery.maps
         for number in nursery.maps:
-            if not self._maps[number].uses.announced:
-                self._maps[number].uses.announce(self._site.reports)
+            if number not in nursery.imported:
+                self._maps[number].uses.arrived(self._site.reports)
 
     def _ended(self, nursery: Nursery) -> None:
         """Reap a nursery; if it was not let go its import has killed it, or somebody has."""

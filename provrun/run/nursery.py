@@ -1,4 +1,4 @@
-"""A nursery: a process forked from the spawner that imports one module and forks the children that run its functions."""
+"""A nursery: forked from the spawner, it imports one module and forks the children that run its functions."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class Nursery:
             self._control.close()
             os.dup2(out, 1)
             os.dup2(err, 2)
-            sys.stdout = open(1, "w", closefd=False)
-            sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")
+            sys.stdout = os.fdopen(1, "w", closefd=False)
+            sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1, errors="backslashreplace")
             faulthandler.enable()  # a segmentation fault leaves its traceback in the log
             lane = Lane(self._memory, message.lane)
             tapes = Tape(out, 1), Tape(err, 2)

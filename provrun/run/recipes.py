@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 
 from provrun.core.canonical import Value
 from provrun.core.identity import task_key
 from provrun.core.messages import RunMap, Start
 from provrun.core.template import Field, Piece, Template, as_text, shell_variable
-from provrun.errors import ProvrunError
 from provrun.run.binding import Names
+from provrun.run.declared import CannotStart, Declared, fill
 from provrun.run.site import Desk, Site
+from provrun.run.uses import Uses
 
 _THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "JULIA_NUM_THREADS",
 )  # fmt: skip
+_SHELL = re.compile(r"[\s;|&<>()\"'`]+")
+_SOURCES = (".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".m", ".rb", ".lua", ".awk", ".tcl", ".js", ".exe", ".jar")
+_MANY_WORDS = 1000  # of lines, that are looked at
 _LONGEST = 100_000  # bytes of one variable; the kernel allows 128 KiB for a word
-
-
-class CannotStart(ProvrunError):
-    """A task cannot be started: its command or its folder is not there, or a placeholder cannot be filled."""
 
 
 class TaskPolicy:
@@ -59,30 +60,6 @@ def seed_of(run: RunMap, start: Start) -> bytes:
     return task_key(run.recipe_digest, start.params, upstream)
 
 
-class Declared:
-    """The inputs and outputs that a map declares: templates of paths.
-
-    ``shared`` are the inputs whose template names nothing: all tasks have them, so they are digested once.
-    """
-
-    def __init__(self, run: RunMap) -> None:
-        self._inputs = [Template.parse([path]) for path in run.recipe.inputs]
-        self.shared = [template.fill(_nothing)[0] for template in self._inputs if not template.fields]
-        self._outputs = {name: Template.parse([path]) for name, path in run.recipe.outputs.items()}
-
-    def __bool__(self) -> bool:
-        """Tell whether anything is declared."""
-        return bool(self._inputs or self._outputs)
-
-    def fill(self, names: Names) -> tuple[list[str], dict[str, str]]:
-        """Give the paths of a task's own inputs, and of its outputs by name, and let templates name them."""
-        inputs = [_fill(template, names)[0] for template in self._inputs]
-        names.known.update((f"input.{number}", path) for number, path in enumerate(inputs))
-        outputs = {name: _fill(template, names)[0] for name, template in self._outputs.items()}
-        names.known.update((f"output.{name}", path) for name, path in outputs.items())
-        return [path for path in inputs if path not in self.shared], outputs
-
-
 class CommandRecipe:
     """A command, a shell line, or the lines of a file, ready to be filled in."""
 
@@ -99,7 +76,23 @@ class CommandRecipe:
         self._template = None if self.kind == "line" else _prepare(run, self.launcher)
         self._launched = bool(self.launcher) and self._template is not None and "launcher" not in self._template.names
         self.declared = Declared(run)
+        self._site = site
+        self._uses: Uses | None = None
+        self._words: set[str] = set()
         self._executables: dict[str, str] = {}
+
+    @property
+    def uses(self) -> Uses:
+        """What the command uses now: other ones than before when a file has changed. Raises `CannotStart`."""
+        uses = self._uses
+        if uses is None:
+            uses = Uses(self.run, self.declared, self._site.files, str(self._site.project), self.workdir)
+        elif uses.changed():
+            uses = uses.again()
+        if uses is not self._uses:
+            uses.find(self._site.reports, self._constant_words(), self._tool())
+            self._uses = uses
+        return uses
 
     def names(self, start: Start, desk: Desk) -> Names:
         """Give what placeholders of a task stand for."""
@@ -116,8 +109,10 @@ class CommandRecipe:
     def words(self, names: Names) -> list[str]:
         """Give the words of a task's command."""
         if self._template is None:
-            return [self._shell, "-c", as_text(names.params["line"])]
-        words = _fill(self._template, names)
+            line = as_text(names.params["line"])
+            self._learn_words(line)
+            return [self._shell, "-c", line]
+        words = fill(self._template, names)
         if self.kind == "shell":
             words = [self._shell, "-c", *words]
         return [*self.launcher, *words] if self._launched else words
@@ -152,6 +147,34 @@ class CommandRecipe:
         """Look for a program again the next time."""
         self._executables.pop(word, None)
 
+    def _constant_words(self) -> list[str]:
+        """Give what the template says itself, for all tasks alike."""
+        words = list(self._words)
+        for pieces in self._template.pieces if self._template else ():
+            if self.kind == "shell":
+                words += [word for piece in pieces if isinstance(piece, str) for word in _SHELL.split(piece)]
+            elif len(pieces) == 1 and isinstance(pieces[0], str):
+                words.append(pieces[0])
+        return words
+
+    def _learn_words(self, line: str) -> None:
+        """Take note of programs and scripts that a line names; its other words name data."""
+        for position, word in enumerate(line.split()):
+            wanted = position == 0 or word.endswith(_SOURCES)
+            if wanted and word not in self._words and len(self._words) < _MANY_WORDS:
+                self._words.add(word)
+                if self._uses is not None:
+                    self._uses.grow_by(word, self._site.reports)
+
+    def _tool(self) -> str | None:
+        first = self._template.pieces[0] if self._template and self.kind == "command" else ()
+        try:
+            if self._template is None or self.kind == "shell":
+                return self.executable(self._shell)
+            return self.executable(first[0]) if len(first) == 1 and isinstance(first[0], str) else None
+        except CannotStart:  # which every task will say
+            return None
+
     def _find(self, word: str) -> str:
         folders = [""] if "/" in word else self._path.split(os.pathsep)
         candidates = [os.path.join(self.workdir, folder, word) for folder in folders]
@@ -169,17 +192,6 @@ class CommandRecipe:
             except CannotStart:
                 continue
         return "/bin/sh"
-
-
-def _fill(template: Template, names: Names) -> list[str]:
-    try:
-        return template.fill(names.value)
-    except KeyError as error:
-        raise CannotStart(str(error.args[0]), value=error.args[0]) from None
-
-
-def _nothing(name: str) -> Value:
-    raise KeyError(name)
 
 
 def _launcher(ranks: int, environment: dict[str, str]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from provrun.core.messages import Codec, FromAgent, Result, Results, Returned
+from provrun.errors import StorageFailed
+from provrun.run.asides import Asides
 from provrun.run.loop import Loop, Timer
 from provrun.run.packs import PackWriter
 
@@ -19,10 +21,12 @@ class Reports:
 
     def __init__(self, loop: Loop, send: Callable[[bytes], None], pack: PackWriter) -> None:
         self.pack = pack
+        self.asides = Asides(loop)
         self._loop = loop
         self._send = send
         self._results: list[Result] = []
         self._timer: Timer | None = None
+        self._syncing = 0
 
     def say(self, message: FromAgent) -> None:
         """Send a message now."""
@@ -33,7 +37,7 @@ class Reports:
         self._results.append(result)
         if self._timer is None:
             self._timer = self._loop.later(_SYNC_PATIENCE if self.pack.unsynced else _PATIENCE, self.flush)
-        elif len(self._results) >= _MANY and not self.pack.unsynced:
+        elif len(self._results) >= _MANY and not self.pack.unsynced:  # a sync is for as many as come meanwhile
             self.flush()
 
     def add_encoded(self, count: int, results: bytes) -> None:
@@ -50,7 +54,24 @@ class Reports:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._results:
-            self.pack.sync()
-            self.say(Results(self._results))
-            self._results = []
+        results, self._results = self._results, []
+        if not results:
+            return
+        message = Codec.encode(Results(results))
+        if self.pack.unsynced or self._syncing:
+            self._sync(message)
+        else:
+            self._send(message)
+
+    def _sync(self, message: bytes) -> None:
+        """Send a message when all that the pack has been given is on disk."""
+
+        def synced(answer: bytes | None) -> None:
+            self._syncing -= 1
+            if answer is None:
+                raise StorageFailed(f"cannot write the pack {self.pack.path}", value=str(self.pack.path))
+            self._send(message)
+
+        self.pack.unsynced = False
+        self._syncing += 1
+        self.asides.run(self.pack.sync_now, synced)

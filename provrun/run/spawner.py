@@ -21,14 +21,14 @@ from provrun.core.messages import Codec, Failed, Joined, Kill, RunMap, Start, St
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
 from provrun.run.commands import Commands
-from provrun.run.files import Files
+from provrun.run.declared import CannotStart
 from provrun.run.functions import Functions
 from provrun.run.loop import Loop
 from provrun.run.nurseries import FunctionMap
 from provrun.run.outcomes import not_started
 from provrun.run.packs import PackWriter, pack_path
 from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
-from provrun.run.recipes import CannotStart, CommandRecipe
+from provrun.run.recipes import CommandRecipe
 from provrun.run.reports import Reports
 from provrun.run.site import Site
 from provrun.run.workers import key_of
@@ -59,7 +59,7 @@ class Spawner:
         pack = PackWriter(pack_path(project, setup.job, setup.rank), setup.rank)
         reports = Reports(self._loop, self._send, pack)
         self.site = Site(self._loop, reports, project, setup.job, setup.rank)
-        self._commands = Commands(self.site, Files(), self._free_cores)
+        self._commands = Commands(self.site, self._free_cores)
         self._functions = Functions(self.site, setup.slots, self._free_cores, self._again)
         self._maps: dict[int, CommandRecipe | FunctionMap] = {}
         self._queue: deque[Start] = deque()

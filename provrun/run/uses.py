@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import count
 
 from provrun.core.messages import Loaded, Result, RunMap
-from provrun.run.loader import Seen, changed, look
-from provrun.run.recipes import CannotStart, Declared
+from provrun.run.declared import CannotStart, Declared
+from provrun.run.files import Files, Seen, changed
 from provrun.run.reports import Reports
 
 _GLANCE = 0.02  # seconds between two looks at the files: a message of results is hardly ever shorter
@@ -20,70 +21,90 @@ _numbers = count(1)
 class Uses:
     """The files, tool, defaults and shared inputs of a map under one number; another number stands for other ones.
 
-    Results wait here until the manager was told what their numbers mean.
+    Results wait here until the manager was told what their numbers mean: until all that is `awaited` has come.
     """
 
-    def __init__(self, run: RunMap, declared: Declared, project: str, workdir: str) -> None:
+    def __init__(self, run: RunMap, declared: Declared, files: Files, project: str, workdir: str) -> None:
         self.number = next(_numbers)
         self.announced = False
-        self.files: dict[str, Seen] = {}
-        self.tool: tuple[str, str] | None = None
+        self.awaited = 0
         self.defaults: dict[str, object] = {}
         self._run = run
         self._declared = declared
+        self._digests = files
         self._project = project
         self._workdir = workdir
+        self._files: dict[str, Seen] = {}
+        self._tool: tuple[str, Seen] | None = None
         self._shared: dict[str, Seen] = {}
         self._held: list[Result] = []
         self._looked = 0.0
 
     def again(self) -> Uses:
         """Make the uses that follow when files have changed."""
-        return Uses(self._run, self._declared, self._project, self._workdir)
+        return Uses(self._run, self._declared, self._digests, self._project, self._workdir)
+
+    def find(self, reports: Reports, words: Iterable[str] = (), tool: str | None = None) -> None:
+        """Look at the tool, at what ``--uses`` and the words of a command name in the project, and at shared inputs.
+
+        Raises `CannotStart` when a shared input is missing.
+        """
+        for path in self._declared.shared:
+            if not os.access(os.path.join(self._workdir, path), os.R_OK):
+                raise CannotStart(f"input {path} is missing or cannot be read", value=path)
+        paths = [path for use in self._run.policy.uses for path in _walk(os.path.join(self._workdir, use))]
+        paths += [path for path in map(self._whole, words) if self._is_ours(path) and os.path.isfile(path)]
+        paths = list(dict.fromkeys(paths))[:_MANY]
+        shared = [self._whole(path) for path in self._declared.shared]
+
+        def look() -> None:
+            self.add(self._look(paths))
+            for path, whole in zip(self._declared.shared, shared, strict=True):
+                with suppress(OSError):
+                    self._shared[path] = self._digests.look(whole)
+            with suppress(OSError):
+                self._tool = (tool, self._digests.look(tool)) if tool else None
+            self.arrived(reports)
+
+        self.awaited += 1
+        self._digests.prepare([*paths, *shared, *([tool] if tool else [])], look)
 
     def add(self, files: dict[str, Seen]) -> None:
         """Add files that were found to be used."""
-        self.files = {**self.files, **files}
+        self._files = {**self._files, **files}
+
+    def arrived(self, reports: Reports) -> None:
+        """Say that one thing has come that was awaited."""
+        self.awaited -= 1
+        if not self.awaited:
+            self._announce(reports)
 
     def grow(self, files: dict[str, Seen], reports: Reports) -> None:
         """Take a new number: tasks have used further files, which had not changed."""
-        self.add(files)
-        self.number = next(_numbers)
-        if self.announced:
-            self.announce(reports)
+        new = {path: seen for path, seen in files.items() if path not in self._files}
+        if new:
+            self.add(new)
+            self.number = next(_numbers)
+            if self.announced:
+                self._announce(reports)
 
-    def find(self, words: Iterable[str] = ()) -> None:
-        """Add what ``--uses`` names, the shared inputs, and those words that name files of the project."""
-        for path in self._run.policy.uses:
-            self.add(self._look(_walk(os.path.join(self._workdir, path))))
-        beneath = self._project.rstrip("/") + "/"
-        paths = [os.path.normpath(os.path.join(self._workdir, word)) for word in words if word and "\0" not in word]
-        self.add(self._look([path for path in paths if path.startswith(beneath) and os.path.isfile(path)]))
-        for path in self._declared.shared:
-            seen = look(os.path.join(self._workdir, path))
-            if seen is None:
-                raise CannotStart(f"input {path} is missing or cannot be read", value=path)
-            self._shared[path] = seen
+    def grow_by(self, word: str, reports: Reports) -> None:
+        """Take a new number if a word names a file of the project."""
+        path = self._whole(word)
+        if self._is_ours(path) and os.path.isfile(path):
+            self.grow(self._look([path]), reports)
 
     def changed(self) -> bool:
-        """Tell whether a file is not what it was; looks at most every 20 ms."""
+        """Tell whether a file is not what the manager was told; looks at most every 20 ms."""
         now = time.monotonic()
-        if now - self._looked < _GLANCE:
+        if not self.announced or now - self._looked < _GLANCE:
             return False
         self._looked = now
-        return any(changed(os.path.join(self._project, path), seen) for path, seen in self.files.items()) or any(
+        if self._tool and changed(*self._tool):
+            return True
+        return any(changed(os.path.join(self._project, path), seen) for path, seen in self._files.items()) or any(
             changed(os.path.join(self._workdir, path), seen) for path, seen in self._shared.items()
         )
-
-    def announce(self, reports: Reports) -> None:
-        """Tell the manager, and send the results that waited for it."""
-        self.announced = True
-        digests = {path: seen[0] for path, seen in self.files.items()}
-        shared = [(path, seen[0], seen[2]) for path, seen in self._shared.items()]
-        reports.say(Loaded(self.number, self._run.map, digests, self.tool, self.defaults, shared))
-        for result in self._held:
-            reports.add(result)
-        self._held = []
 
     def report(self, reports: Reports, result: Result) -> None:
         """Report a result that ended under this number."""
@@ -92,16 +113,28 @@ class Uses:
         else:
             self._held.append(result)
 
+    def _announce(self, reports: Reports) -> None:
+        self.announced = True
+        files = {path: seen[0] for path, seen in self._files.items()}
+        shared = [(path, seen[0], seen[2]) for path, seen in self._shared.items()]
+        tool = (self._tool[0], self._tool[1][0]) if self._tool else None
+        reports.say(Loaded(self.number, self._run.map, files, tool, self.defaults, shared))
+        for result in self._held:
+            reports.add(result)
+        self._held = []
+
     def _look(self, paths: Iterable[str]) -> dict[str, Seen]:
         found: dict[str, Seen] = {}
         for path in paths:
-            if len(found) < _MANY and (seen := look(path)):
-                found[self._name(path)] = seen
+            with suppress(OSError):
+                found[os.path.relpath(path, self._project) if self._is_ours(path) else path] = self._digests.look(path)
         return found
 
-    def _name(self, path: str) -> str:
-        beneath = self._project.rstrip("/") + "/"
-        return os.path.relpath(path, self._project) if path.startswith(beneath) else path
+    def _whole(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._workdir, path.replace("\0", "")))
+
+    def _is_ours(self, path: str) -> bool:
+        return path.startswith(self._project.rstrip("/") + "/")
 
 
 def _walk(path: str) -> list[str]:

@@ -114,18 +114,18 @@ def _npy(value: object, path: str) -> bytes:
 
 
 def _file(value: PurePath, path: str, workdir: str, blobs: list[tuple[Artifact, bytes | None]]) -> Blob:
-    from provrun.run.files import beneath, sha256_of
+    from provrun.run.files import Files, beneath
 
     whole = os.path.join(workdir, value)
     relative = os.path.relpath(whole, workdir)
     if not beneath(workdir, relative):
         raise NotAValue(f"{path or 'the value'} is the path {value}, which is not beneath the folder of the map")
     try:
-        digest, size = sha256_of(whole)
+        found, _, size, _ = Files().look(whole)
     except OSError as error:
         raise NotAValue(f"{path or 'the value'} is the path {value}: {error.strerror}") from None
-    blobs.append((Artifact("output", path, digest, size, relative), None))
-    return Blob({"digest": digest.hex(), "format": "file", "path": relative, "size": size})
+    blobs.append((Artifact("output", path, bytes.fromhex(found), size, relative), None))
+    return Blob({"digest": found, "format": "file", "path": relative, "size": size})
 
 
 def _frame_of(value: object) -> str | None:

@@ -16,9 +16,9 @@ from provrun.core.states import Outcome
 from provrun.run import lines
 from provrun.run.capture import make_tape, thin_tape
 from provrun.run.channel import Channel, Closed
+from provrun.run.files import Seen
 from provrun.run.lane import SIZE, Lane
 from provrun.run.lines import Batch, Heavy, Ready, Used
-from provrun.run.loader import Seen
 from provrun.run.loop import Loop
 from provrun.run.processes import kill_tree
 from provrun.run.uses import Uses
