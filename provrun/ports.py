@@ -162,6 +162,10 @@ class Lookups(Protocol):
 class Reads(Protocol):
     """What `query` asks of the registry; nothing is ever written."""
 
+    def find_map(self, name: str) -> MapRecord | None: ...
+
+    def maps(self) -> list[MapRecord]: ...
+
     def shown(self, map: int, index: int) -> Shown | None: ...
 
     def stream(

@@ -9,19 +9,16 @@ from contextlib import suppress
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
-from provrun.core.conditions import Condition, parse
 from provrun.core.states import State
 from provrun.errors import NotFound, StorageFailed
 from provrun.project.project import Project
-from provrun.query.resolving import tasks_with
 from provrun.query.rows import Row, moment, value
-from provrun.query.selecting import Unnamed, select
 from provrun.query.view import Captured, View
-from provrun.store.reads import Reads
 
 if TYPE_CHECKING:
     from provrun.core.answers import Shown
     from provrun.core.canonical import Value
+    from provrun.core.conditions import Condition
     from provrun.core.records import JobRecord, MapRecord
     from provrun.query.columns import Column
     from provrun.record.files import StatCache
@@ -79,7 +76,7 @@ def view(project: Project, *, check: bool = False) -> View:
 
         environment = capture_environment().digest
     return View(
-        Reads(project.registry.database), project.registry, folder=folder, digest=_Digests(project), pack=pack, log=log,
+        project.reads, folder=folder, digest=_Digests(project), pack=pack, log=log,
         over=over, now=time.time_ns() // 1000, environment=environment,
     )
 
@@ -116,6 +113,8 @@ def rows(
     read: Callable[[str], object] = value,
 ) -> Iterator[Row]:
     """Give the rows of a map's tasks by index; ``read`` as in `query.rows.Rows`."""
+    from provrun.query.selecting import select
+
     seen = view(project)
     map = seen.map(name)
     chosen = select(seen, map, _condition(where), state=state)
@@ -132,6 +131,7 @@ def results(
 def columns(project: Project, name: str, where: str | None = None) -> list[Column]:
     """Give the columns that the results of a map have as a flat table; looks at each result."""
     from provrun.query.columns import discover
+    from provrun.query.selecting import select
 
     seen = view(project)
     map = seen.map(name)
@@ -141,6 +141,8 @@ def columns(project: Project, name: str, where: str | None = None) -> list[Colum
 
 def find(project: Project, conditions: str, *, read: Callable[[str], object] = value) -> Iterator[Row]:
     """Give the rows of all tasks of all maps for which conditions hold; raise `NotFound` when there is none."""
+    from provrun.query.selecting import Unnamed, select
+
     seen = view(project)
     condition = _condition(conditions)
     unknown: list[Unnamed] = []
@@ -161,11 +163,15 @@ def find(project: Project, conditions: str, *, read: Callable[[str], object] = v
 
 def matching(project: Project, map: MapRecord, where: str) -> Iterator[int]:
     """Give the indices of a map's tasks for which conditions hold."""
+    from provrun.query.selecting import select
+
     return (shown.task.index for shown in select(view(project), map, _condition(where)))
 
 
 def with_params(project: Project, map: MapRecord, params: Mapping[str, Value]) -> list[int]:
     """Give the indices of a map's tasks that have these values of parameters; raise `NotFound` when there is none."""
+    from provrun.query.resolving import tasks_with
+
     found = [shown.task.index for shown in tasks_with(view(project), map, dict(params), EVERY)]
     if not found:
         raise NotFound(
@@ -179,12 +185,18 @@ def selected(
     project: Project, name: str, where: str | None, *, state: State | None = None
 ) -> Iterator[Shown]:
     """Give the tasks of a map in a state for which conditions hold, with the attempts that stand for them."""
+    from provrun.query.selecting import select
+
     seen = view(project)
     return select(seen, seen.map(name), _condition(where), state=state)
 
 
 def _condition(where: str | None) -> Condition | None:
-    return parse(where) if where is not None else None
+    if where is None:
+        return None
+    from provrun.core.conditions import parse
+
+    return parse(where)
 
 
 def write_results(project: Project, name: str, where: str | None, form: str, out: IO[bytes]) -> int:
@@ -195,3 +207,21 @@ def write_results(project: Project, name: str, where: str | None, form: str, out
     if form == "jsonl":
         return write_jsonl(out, results(project, name, where, read=raw))
     return WRITERS[form](out, columns(project, name, where), results(project, name, where))
+
+
+def trace_text(project: Project, ref: str, *, down: bool = False) -> str:
+    """Tell as a tree what something came from, to the source, or what came of it."""
+    from provrun.query.resolving import resolve
+    from provrun.query.trace import trace
+
+    seen = view(project)
+    return "\n".join(trace(seen, resolve(seen, ref), down=down).tree())
+
+
+def why_text(project: Project, ref: str) -> str:
+    """Say why something is as it is, with the next command."""
+    from provrun.query.resolving import resolve
+    from provrun.query.why import why
+
+    seen = view(project)
+    return why(seen, resolve(seen, ref)).text()

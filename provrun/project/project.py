@@ -12,6 +12,7 @@ from provrun.project.config import Config, write
 
 if TYPE_CHECKING:
     from provrun.core.records import MapRecord
+    from provrun.store.reads import Reads
     from provrun.store.registry import Registry
 
 DIR = ".provrun"
@@ -26,6 +27,7 @@ class Project:
         self.created = created
         self.config = Config.load(self.dir)
         self._registry: Registry | None = None
+        self._reads: Reads | None = None
 
     @classmethod
     def find(cls, start: Path | None = None, *, create: bool = False) -> Project:
@@ -78,6 +80,15 @@ class Project:
             self._registry = Registry.open(self.url)
         return self._registry
 
+    @property
+    def reads(self) -> Reads:
+        """The registry for questions, opened when first asked for, without loading what writes."""
+        if self._reads is None:
+            from provrun.store.reads import Reads
+
+            self._reads = Reads.open(self.url)
+        return self._reads
+
     def map(self, name: str) -> MapRecord:
         """Give a map by name; an unknown one is `NotFound` with the nearest name."""
         found = self.registry.find_map(name)
@@ -93,6 +104,9 @@ class Project:
         if self._registry is not None:
             self._registry.close()
             self._registry = None
+        if self._reads is not None:
+            self._reads.close()
+            self._reads = None
 
 
 def default_url(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import msgspec
@@ -91,6 +90,8 @@ class Graph:
 
     def svg(self) -> str:
         """Draw the graph with Graphviz's ``dot``; raise `ProvrunError` where that is not installed."""
+        import subprocess
+
         try:
             drawn = subprocess.run(["dot", "-Tsvg"], input=self.dot(), capture_output=True, text=True, check=False)
         except FileNotFoundError:

@@ -25,7 +25,6 @@ from provrun.core.refs import (
     TaskRef,
     parse_ref,
 )
-from provrun.core.terms import equal
 from provrun.errors import NotFound, UsageError
 from provrun.query.rows import short
 from provrun.query.view import View
@@ -249,6 +248,8 @@ def texts(name: str, value: Value) -> list[str]:
 
 
 def _agrees(text: str, params: dict[str, Value]) -> bool:
+    from provrun.core.terms import equal
+
     held = decode(text)
     return isinstance(held, dict) and all(name in held and equal(held[name], value) for name, value in params.items())
 

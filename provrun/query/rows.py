@@ -120,6 +120,11 @@ def value(text: str) -> object:
     return decode(text) if '"$' in text else msgspec.json.decode(text)
 
 
+def decode_json(text: str | None) -> object:
+    """Read canonical JSON text as JSON that stands in a document as it is."""
+    return msgspec.json.decode(text) if text is not None else None
+
+
 def raw(text: str) -> object:
     """Keep canonical JSON text as it is, to be set into JSON by msgspec."""
     return msgspec.Raw(text.encode())

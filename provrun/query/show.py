@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.canonical import Value
 from provrun.core.records import Artifact, AttemptRecord, JobRecord, MapRecord
-from provrun.core.template import Template
-from provrun.query.facts import Wait
 from provrun.query.resolving import (
     AttemptSubject,
     CodeSubject,
@@ -23,10 +21,12 @@ from provrun.query.resolving import (
     Subject,
     TaskSubject,
 )
-from provrun.query.rows import counts, ended_by, moment, outputs, short, times
+from provrun.query.rows import counts, decode_json, ended_by, moment, outputs, short, times
 from provrun.query.status import state_of
-from provrun.query.tracing import decode_json
 from provrun.query.view import View
+
+if TYPE_CHECKING:
+    from provrun.query.facts import Wait
 
 Document = dict[str, object]
 MOST = 100  # things of one kind that are listed
@@ -202,7 +202,7 @@ def _step(view: View, entry: list[int | str]) -> Document:
 
 
 def _waits(view: View, map: MapRecord, shown: Shown) -> list[Wait]:
-    from provrun.query.facts import Facts
+    from provrun.query.facts import Facts, Wait
 
     facts = Facts(view, map, shown)
     return [Wait(view, facts, record) for record in view.reads.upstreams(map.id)]
@@ -217,6 +217,8 @@ def _wait(wait: Wait) -> Document:
 
 def command(view: View, map: MapRecord, shown: Shown) -> list[str] | None:
     """Give a task's command with its parameters filled in; what only a run knows stays a placeholder."""
+    from provrun.core.template import Field, Template, filled
+
     recipe = map.recipe
     params = cast("Mapping[str, Value]", decode_json(shown.task.params))
     if recipe.kind == "line":
@@ -227,8 +229,6 @@ def command(view: View, map: MapRecord, shown: Shown) -> list[str] | None:
         "index": shown.task.index, "task": f"{map.name}/{shown.task.index}", "cores": map.policy.cores, **params
     }
     template = Template.parse(recipe.words, recipe.kind == "shell")
-    from provrun.core.template import Field, filled
-
     return [
         "".join(
             [

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from provrun.core.answers import ContextRecord, Shown, Tally
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
-from provrun.ports import Reads
+
+if TYPE_CHECKING:
+    from provrun.ports import Reads
 
 Digest = Callable[[str], str | None]
 """Gives the SHA-256 of the file at an absolute path as it is now, None if there is none."""

@@ -22,8 +22,8 @@ from provrun.query.resolving import (
     Subject,
     TaskSubject,
 )
-from provrun.query.rows import short, times
-from provrun.query.tracing import BREADTH, Tracer, decode_json, relation
+from provrun.query.rows import decode_json, short, times
+from provrun.query.tracing import BREADTH, Tracer, relation
 from provrun.query.view import View
 
 

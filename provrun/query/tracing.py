@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import msgspec
-
 from provrun.core.records import Dependency, JobRecord, MapRecord
 from provrun.query import labels
 from provrun.query.graph import Graph, Node
@@ -95,8 +93,3 @@ def relation(dependency: Dependency) -> str:
             return "reads all of"
         case "after":
             return "runs after"
-
-
-def decode_json(text: str | None) -> object:
-    """Read canonical text as JSON that stands in a document as it is."""
-    return msgspec.json.decode(text) if text is not None else None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.core.answers import ContextRecord, Shown
 from provrun.core.canonical import Blob, decode
 from provrun.core.nearest import suggestion
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.errors import NotFound
-from provrun.ports import Lookups, Reads
 from provrun.query.rows import Rows, accepted_text
 from provrun.query.staleness import Digest, ReadResults, Staleness
+
+if TYPE_CHECKING:
+    from provrun.ports import Reads
 
 
 class Captured(NamedTuple):
@@ -56,12 +58,11 @@ class View:
     """
 
     def __init__(
-        self, reads: Reads, lookups: Lookups, *, folder: Callable[[MapRecord], str], digest: Digest,
+        self, reads: Reads, *, folder: Callable[[MapRecord], str], digest: Digest,
         pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], over: Callable[[JobRecord], bool],
         now: int, environment: str | None = None,
     ) -> None:
         self.reads = reads
-        self.lookups = lookups
         self.folder = folder
         self.digest = digest
         self.pack = pack
@@ -90,9 +91,9 @@ class View:
     def map(self, name: str) -> MapRecord:
         """Give a map by name; an unknown one is `NotFound` with the nearest name."""
         known = next((map for map in self._maps.values() if map.name == name), None)
-        found = known or self.lookups.find_map(name)
+        found = known or self.reads.find_map(name)
         if found is None:
-            names = [map.name for map in self.lookups.maps()]
+            names = [map.name for map in self.reads.maps()]
             raise NotFound(
                 f"no map named {name}", value=name, next=suggestion(name, names, "provrun list shows the maps")
             )
@@ -105,7 +106,7 @@ class View:
 
     def maps(self) -> list[MapRecord]:
         """Give all maps, first submitted first."""
-        found = self.lookups.maps()
+        found = self.reads.maps()
         self._maps = {map.id: map for map in found}
         return found
 

@@ -313,7 +313,7 @@ def _different(then: Environment, now: Environment) -> str:
 
 def _said(facts: Facts) -> str:
     error = (facts.ended.error or "").strip()
-    return f": {clipped(error, 200)}" if error else ""
+    return f": {clipped(error, 200)}" if error and error != f"exit code {facts.ended.detail}" else ""
 
 
 def _took(facts: Facts) -> str:

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+from provrun.core.records import MapRecord
+from provrun.store import lookups, migrations
+from provrun.store.database import connect
 from provrun.store.reads_contexts import ContextReads
 from provrun.store.reads_flow import FlowReads
 from provrun.store.reads_tasks import TaskReads
 
 
 class Reads(TaskReads, ContextReads, FlowReads):
-    """Reads the registry for `query`; every call is one or few statements, nothing is ever written."""
+    """Reads the registry for `query`; every call is one or few statements, nothing is ever written.
+
+    Opening it loads nothing of what writes, so that questions are answered soon.
+    """
+
+    @classmethod
+    def open(cls, url: str) -> Reads:
+        """Open the registry at ``url``; `Unavailable` if there is none, or one of another revision."""
+        # Not read-only: after a crash the first one to look must be able to roll the journal back.
+        database = connect(url)
+        try:
+            migrations.require_head(database, url)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def find_map(self, name: str) -> MapRecord | None:
+        """Give a map by its name."""
+        return lookups.find_map(self.db, name)
+
+    def maps(self) -> list[MapRecord]:
+        """Give all maps, in the order in which they were first submitted."""
+        return lookups.maps(self.db)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.db.close()
