@@ -15,7 +15,6 @@ import itertools
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from typing import Self
 
 from provrun.record.place import NoGit, Place, UnreadableRepository, read_small
 from provrun.record.references import read_reference
+from provrun.record.scratch import Scratch
 
 IGNORE_FILE = ".provrunignore"
 _ALWAYS_IGNORED = b".provrun/\n__pycache__/\n*.py[cod]\n.ipynb_checkpoints/\n"
@@ -47,7 +47,8 @@ class View:
         self.git_program = find_git()
         self.numbers = itertools.count()
         self.running: list[Running] = []
-        self.path = Path(tempfile.mkdtemp(prefix="provrun-view-"))
+        self._scratch = Scratch()
+        self.path = self._scratch.path
         self.environ = _environ(self.path, place)
         try:
             self.repository, self.user = self._read_config()
@@ -71,7 +72,7 @@ class View:
             if running.process.poll() is None:
                 running.process.kill()
                 running.process.wait()
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._scratch.remove()
 
     def start(self, *arguments: str, environ: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Running:
         """Start git on the view, working in the root of the working tree."""
