@@ -17,8 +17,7 @@ from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
 from provrun.run.processes import JOB_VARIABLE, become_subreaper, kill_tree
 from provrun.run.processes import sweep as sweep_processes
-from provrun.run.site import sweep_folders
-from provrun.run.spawner import SOCKET, Setup
+from provrun.run.setup import SOCKET, Setup
 
 # Not -m: `runpy` costs milliseconds, and the present folder must not hide modules of the standard library.
 _BOOT = "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); from provrun.run.spawner import main; main()"
@@ -138,6 +137,8 @@ def sweep(job: str, rank: int | None = None) -> int:
 
     Gives the number of processes killed.
     """
+    from provrun.run.site import sweep_folders  # late: what it imports is for spawners
+
     killed = sweep_processes(job, rank)
     sweep_folders(job, rank)
     return killed

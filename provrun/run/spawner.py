@@ -30,23 +30,11 @@ from provrun.run.packs import PackWriter, pack_path
 from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
 from provrun.run.recipes import CommandRecipe
 from provrun.run.reports import Reports
+from provrun.run.setup import SOCKET, Setup
 from provrun.run.site import Site
 from provrun.run.workers import key_of
 
-SOCKET = 3
-"""The descriptor under which a spawner finds the agent's socket."""
-
 _STRAYS = 0.5  # seconds between looks for processes that tasks left behind
-
-
-class Setup(msgspec.Struct, frozen=True):
-    """What a spawner is told when it starts."""
-
-    slots: int
-    project: str
-    job: str
-    rank: int
-    host: str = ""
 
 
 class Spawner:
