@@ -7,13 +7,12 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from provrun.cli.output import Output, colourful
-from provrun.project.running import Show
 from provrun.run.progress import Progress
 
 PLAIN = 30.0  # seconds between lines that go to a file
 
 
-class Live(Show):
+class Live:
     """Shows progress on a stream."""
 
     def __init__(self, out: Output, stream: TextIO) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import msgspec
 
 from provrun.errors import ProvrunError, Unavailable
+from provrun.project.managing import STOPPED, manage
 from provrun.project.project import Project
 from provrun.project.recovering import describe, recover
-from provrun.project.running import STOPPED, MaxFails, RunSummary, Setting, Show, Silent, manage, new_uuid, starter
+from provrun.project.running import MaxFails, RunSummary, Setting, Show, Silent, new_uuid, starter
 from provrun.run.channel import Closed
 from provrun.run.control import Done, Line, Listener, Said, Shown
 from provrun.run.interrupts import Interrupts, Person

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provrun.project.capturing import written
 from provrun.project.project import Project
-from provrun.submit.used import named_files
 
 if TYPE_CHECKING:
     from provrun.core.code import CapturedCode
@@ -25,8 +23,11 @@ class MapRecorder:
 
     def capture_code(self, map: int) -> CapturedCode:
         """Return the version of a map's code as it lies on disk now."""
+        # Late: the first task is on its way by now.
+        from provrun.project.capturing import written
         from provrun.record import git
         from provrun.record.files import StatCache
+        from provrun.submit.used import named_files
 
         record = self._maps[map]
         folder = self._project.root / record.workdir

@@ -1,0 +1,111 @@
+"""Manage a job: from the first look at the registry to the summary."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from provrun.core.dispatcher import Dispatcher
+from provrun.core.records import JobRecord
+from provrun.core.states import State
+from provrun.project.flowing import RowFiles
+from provrun.project.project import Project
+from provrun.project.recorder import MapRecorder
+from provrun.project.recovering import describe, recover
+from provrun.project.running import RunSummary, Setting, Show
+from provrun.run.interrupts import Person
+from provrun.run.job import Ownership
+from provrun.run.keeper import Close, Keeper
+from provrun.run.links import Local, Remote
+from provrun.run.manager import Left, Manager
+from provrun.run.progress import Progress
+
+if TYPE_CHECKING:
+    from provrun.core.records import MapRecord
+
+FAILED = 3
+STOPPED = 75
+SIGNALLED = 128  # and the number of the signal
+
+
+def manage(
+    project: Project,
+    setting: Setting,
+    local: Local,
+    person: Person,
+    show: Show,
+    remote: Remote | None = None,
+    library: str | None = None,
+) -> RunSummary:
+    """Be the manager of a job whose agents are there; ``library`` is the MPI library that joins them."""
+    with Ownership(project.dir, setting.uuid) as owner:
+        for line in describe(recover(project)):
+            show.tell(line)
+        registry = project.registry
+        everything = registry.select_maps(())
+        maps = registry.select_maps(setting.names) if setting.names else everything
+        progress = Progress(left=_left(maps))
+        if not any(map.counts[State.PENDING] for map in maps):
+            return RunSummary(exit=_exit(project, maps))
+        ranks = remote.ranks if remote else 1
+        job = registry.open_job(
+            JobRecord(
+                uuid=setting.uuid, kind="mpi" if remote else "local", state="running", user=user_name(),
+                node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
+                owner=owner.record,
+            )
+        )
+        rows = RowFiles(project, setting.uuid)
+        keeper = Keeper(registry, job, maps, MapRecorder(project, maps, everything, library), rows)
+        most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
+        dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
+        manager = Manager(
+            dispatcher, keeper, local, slots=setting.slots, remote=remote, person=person, progress=progress,
+            watch=show.watch, tell=show.tell,
+        )
+        keeper.start()
+        try:
+            reason = manager.run()
+            keeper.order(Close("ended", reason))
+            keeper.join()
+        except Left:
+            reason = "left"
+        finally:
+            rows.remove()
+        number = person.number
+        code = SIGNALLED + number if number else STOPPED if reason else _exit(project, maps)
+        return _summary(progress, job, reason, code)
+
+
+def _summary(progress: Progress, job: int, reason: str, code: int) -> RunSummary:
+    ended = progress.succeeded + progress.failed
+    return RunSummary(
+        succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, noresult=progress.noresult,
+        seconds=round(progress.seconds, 6), tasks_per_second=round(ended / progress.seconds, 3) if ended else 0.0,
+        job=job, reason=reason, exit=code,
+    )
+
+
+def _exit(project: Project, maps: Sequence[MapRecord]) -> int:
+    """Give the exit code that the states of all tasks call for when nothing is left that could run."""
+    counts = project.registry.counts([map.id for map in maps])
+    if any(count[State.FAILED] for count in counts.values()):
+        return FAILED
+    left = (count[state] for count in counts.values() for state in (State.WAITING, State.PENDING, State.RUNNING))
+    return STOPPED if any(left) else 0
+
+
+def _left(maps: Sequence[MapRecord]) -> int:
+    return sum(map.counts[State.WAITING] + map.counts[State.PENDING] for map in maps)
+
+
+def user_name() -> str:
+    """Give the name of who runs this process."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        return str(os.getuid())
