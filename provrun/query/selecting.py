@@ -11,6 +11,7 @@ from provrun.core.conditions import MISSING, Condition, Missing
 from provrun.core.nearest import suggestion
 from provrun.core.records import MapRecord
 from provrun.core.states import Outcome, State
+from provrun.core.terms import And, Compare, Constant, Items, Name, Not, Operand, Or, Term
 from provrun.errors import UsageError
 from provrun.query.resolving import texts
 from provrun.query.rows import FIELDS, Row, Rows, value
@@ -37,7 +38,7 @@ def select(
         return
     found = False
     for shown in names.sieved(state):
-        if where.evaluate(names.of(shown)):
+        if names.hold(shown):
             found = True
             yield shown
     if not found:
@@ -60,8 +61,8 @@ class Names:
         first = view.reads.shown(map.id, 0)
         params = value(first.task.params) if first is not None else {}
         self._params = (*map.own, *(name for name in cast("dict[str, object]", params) if name not in map.own))
-        self._text = {word for word in where.words() if word in _WORDS and not self._known(word)} - set(self._names)
-        self._equal = where.equalities(lambda word: word in self._text)
+        self._condition = Condition(where.text, _worded(where.term, _WORDS - {*self._params}))
+        self._equal = self._condition.equalities()
 
     def sieved(self, state: State | None) -> Iterator[Shown]:
         """Give the tasks that the database cannot rule out."""
@@ -83,8 +84,8 @@ class Names:
         ]
         return reads.stream(self._map.id, state=state, containing=containing)
 
-    def of(self, shown: Shown) -> Callable[[str], Value | Missing]:
-        """Give the lookup of names for one task; what is not asked for is not made."""
+    def hold(self, shown: Shown) -> bool:
+        """Tell whether the condition holds for a task; what it does not ask for is not made."""
         task = _Task(self._rows, shown, self._view.result_text)
 
         def lookup(name: str) -> Value | Missing:
@@ -93,7 +94,7 @@ class Names:
                 self._never_found.discard(name)
             return found
 
-        return lookup
+        return self._condition.evaluate(lookup)
 
     def refuse_unknown(self) -> None:
         """Raise `Unnamed` for a name that no task had."""
@@ -109,8 +110,6 @@ class Names:
         return name in self._params or name in FIELDS or name.removeprefix("param.") in self._params
 
     def _find(self, task: _Task, name: str) -> Value | Missing:
-        if name in self._text:
-            return MISSING
         kind, _, rest = name.partition(".")
         if rest and kind == "param":
             return _dig(task.params, rest)
@@ -164,6 +163,29 @@ class _Task:
         if self._row is None:
             self._row = self._rows.row(self._shown)
         return self._row
+
+
+def _worded(term: Term, words: frozenset[str]) -> Term:
+    """Make text of what stands where text can stand and says how a task or attempt is: ``outcome = exit``."""
+    match term:
+        case Compare(left, sign, right):
+            return Compare(left, sign, _as_text(right, words))
+        case Not(inner):
+            return Not(_worded(inner, words))
+        case And(terms):
+            return And(tuple(_worded(each, words) for each in terms))
+        case Or(terms):
+            return Or(tuple(_worded(each, words) for each in terms))
+
+
+def _as_text(operand: Operand, words: frozenset[str]) -> Operand:
+    match operand:
+        case Name(name, word) if word and name in words:
+            return Constant(name)
+        case Items(items):
+            return Items(tuple(_as_text(item, words) for item in items))
+        case _:
+            return operand
 
 
 def _dig(held: object, name: str) -> Value | Missing:

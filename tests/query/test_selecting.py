@@ -1,0 +1,149 @@
+"""Which tasks a condition means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from fixtures.lab import Fate, Lab, fails, xs
+from provrun.core.conditions import parse
+from provrun.core.records import Dependency
+from provrun.core.states import Outcome
+from provrun.errors import NotFound, UsageError
+from provrun.project import asking
+from provrun.query.selecting import Names, Unnamed, select
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Give a map of ten tasks that no test changes: 0 to 5 succeeded, 6 and 7 failed, 8 and 9 pending."""
+    lab = Lab(tmp_path_factory.mktemp("scan"))
+    lab.submit("scan", [{"x": x, "kind": "gap" if x % 2 else "energy"} for x in range(10)], tags={"paper": "one"})
+    lab.run("scan", lambda params, number: Fate(result={"y": params["x"] ** 2, "deep": {"a": params["x"]}}), limit=6)
+    lab.run("scan", fails(Outcome.EXIT, detail=3, error="no"), limit=2)
+    lab.submit("other", [{"z": 4}])
+    yield lab
+    lab.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "meant"),
+    [
+        ("x > 7", [8, 9]),
+        ("param.x in [1, 2.0, 11]", [1, 2]),
+        ("kind == gap and x < 4", [1, 3]),
+        ("kind == 'energy' and not x < 6", [6, 8]),
+        ("y >= 16", [4, 5]),
+        ("result.y == 9", [3]),
+        ("result.deep.a == 2", [2]),
+        ("deep.a == 2", [2]),
+        ("state == failed", [6, 7]),
+        ("state = pending or exit = 3", [6, 7, 8, 9]),
+        ("outcome == exit", [6, 7]),
+        ("outcome in [exit, signal] and exit == 3", [6, 7]),
+        ("exit != 0", [6, 7]),
+        ("attempt == 1 and seconds > 1", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("index == 4", [4]),
+        ("index == 4 and state == failed", []),
+        ("index = 400", []),
+        ("tag.paper == one and x = 0", [0]),
+        ("node == n1 and max_rss > 1000000 and x <= 1", [0, 1]),
+        ("stale", []),
+        ("not stale and x == 5.0", [5]),
+        ("job == 2", [6, 7]),
+        ("error == no", [6, 7]),
+        ("x == 3 and x == 4", []),
+        ("state == succeeded and state == failed", []),
+    ],
+)
+def test_a_condition_means_these_tasks(scan: Lab, where: str, meant: list[int]) -> None:
+    assert [row["index"] for row in scan.rows("scan", where)] == meant
+    assert list(asking.matching(scan.project, scan.project.map("scan"), where)) == meant
+
+
+def test_code_and_environment_are_known_by_their_first_digits(scan: Lab) -> None:
+    digest = scan.commit.digest
+    assert len(scan.rows("scan", f"code == '{digest[:6]}'")) == 8
+    assert len(scan.rows("scan", f"code == 'code:{digest}'")) == 8
+    assert scan.rows("scan", "code == '0123456789'") == []
+    assert len(scan.rows("scan", f"environment == '{scan.python.digest[:12]}'")) == 8
+
+
+def test_a_parameter_goes_before_a_key_of_the_result_and_that_before_a_field(lab: Lab) -> None:
+    lab.submit("scan", [{"x": 1, "state": "solid"}])
+    lab.run("scan", lambda params, number: Fate(result={"x": 2, "exit": "left"}))
+    assert lab.rows("scan", "x == 1") and not lab.rows("scan", "x == 2")
+    assert lab.rows("scan", "result.x == 2")
+    assert lab.rows("scan", "state == solid") and not lab.rows("scan", "state == succeeded")
+    assert lab.rows("scan", "exit == left")
+
+
+def test_words_of_states_are_text_even_when_results_have_such_keys(lab: Lab) -> None:
+    lab.submit("scan", xs(1))
+    lab.run("scan", lambda params, number: Fate(result={"succeeded": 17}))
+    assert len(lab.rows("scan", "state == succeeded")) == 1
+    assert len(lab.rows("scan", "result.succeeded == 17")) == 1
+
+
+def test_an_unknown_name_gets_the_nearest_one(scan: Lab) -> None:
+    with pytest.raises(UsageError, match="anything named kindd") as caught:
+        scan.rows("scan", "kindd == gap")
+    assert caught.value.next == "did you mean kind?"
+    assert scan.rows("scan", "kindd == gap or x == 1")[0]["index"] == 1
+
+
+def test_inherited_parameters_can_be_asked_for(lab: Lab) -> None:
+    lab.submit("scan", xs(1, 2))
+    lab.run("scan")
+    lab.submit("obs", [{"kind": "a"}, {"kind": "b"}], on=[Dependency(upstream="scan", kind="each")])
+    assert [row["index"] for row in lab.rows("obs", "x == 2 and kind == a")] == [2]
+
+
+def test_the_database_sieves_by_state_index_and_parameters(scan: Lab) -> None:
+    view = scan.view()
+    record = view.map("scan")
+
+    def looked_at(where: str) -> int:
+        return sum(1 for _ in Names(view, record, parse(where)).sieved(None))
+
+    assert looked_at("state == failed and y > 1") == 2
+    assert looked_at("index == 3") == 1
+    assert looked_at("x == 3.0") == 1
+    assert looked_at("param.kind == 'gap'") == 5
+    assert looked_at("y == 9") == 10
+
+
+def test_a_sieve_on_numbers_keeps_all_that_are_equal_by_value(lab: Lab) -> None:
+    lab.submit("scan", xs(0, 0.0, -0.0, 1, 1.0, True, "1", 1e16, 10**16))
+    assert [row["index"] for row in lab.rows("scan", "x == 0")] == [0, 1, 2]
+    assert [row["index"] for row in lab.rows("scan", "x == 1.0")] == [3, 4]
+    assert [row["index"] for row in lab.rows("scan", "x == true")] == [5]
+    assert [row["index"] for row in lab.rows("scan", "x == '1'")] == [6]
+    assert [row["index"] for row in lab.rows("scan", "x == 10000000000000000")] == [7, 8]
+
+
+def test_find_looks_through_all_maps_and_ends_with_exit_4_when_nothing_fits(scan: Lab) -> None:
+    assert [row["task"] for row in asking.find(scan.project, "z == 4")] == ["other/0"]
+    assert [row["task"] for row in asking.find(scan.project, "state == pending")] == ["scan/8", "scan/9", "other/0"]
+    with pytest.raises(NotFound, match="no task fits") as caught:
+        list(asking.find(scan.project, "x > 100"))
+    assert caught.value.exit == 4
+    with pytest.raises(NotFound, match="anything named nothing"):
+        list(asking.find(scan.project, "nothing > 100"))
+
+
+def test_a_few_tasks_of_many_are_found_without_looking_at_the_others(lab: Lab) -> None:
+    lab.submit("scan", xs(*range(3000)))
+    view = lab.view()
+    first = next(islice(select(view, view.map("scan"), parse("x >= 0")), 1))
+    assert first.task.index == 0
+
+
+def test_an_empty_map_has_no_unknown_names(lab: Lab) -> None:
+    lab.submit("none", [])
+    assert lab.rows("none", "what == 1") == []
+    with pytest.raises(Unnamed):
+        lab.submit("one", xs(1))
+        lab.rows("one", "what == 1")
