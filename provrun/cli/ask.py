@@ -47,7 +47,9 @@ def why(face: Face, refs: tuple[str, ...]) -> None:
 @command("provrun trace stat/0", "provrun trace ./figures/gap.csv --format svg > gap.svg")
 @click.argument("ref", metavar="REF", type=MapName())
 @click.option("--down", is_flag=True, help="What came from it, instead of what it came from.")
-@click.option("--format", "form", type=click.Choice(["tree", "json", "dot", "svg"]), default="tree", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["tree", "json", "dot", "svg"]), default="tree", help="As a tree or a graph."
+)
 def trace(face: Face, ref: str, down: bool, form: str) -> None:
     """Follow a task, result or file to its sources: code, parameters, environment, inputs, other tasks."""
     from provrun.project import asking

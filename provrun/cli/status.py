@@ -76,7 +76,7 @@ def wait(face: Face, maps: tuple[str, ...], timeout: str | None) -> int:
 
 @command("provrun watch", "provrun watch scan stat")
 @click.argument("maps", metavar="[MAP]...", nargs=-1, type=MapName())
-@click.option("--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, metavar="SECONDS")
+@click.option("--interval", type=click.FloatRange(0.1), default=1.0, metavar="SECONDS", help="Look so often (1).")
 def watch(face: Face, maps: tuple[str, ...], interval: float) -> None:
     """Show how maps stand until they are done; Ctrl-C ends the looking, not the running."""
     from provrun.project import asking
