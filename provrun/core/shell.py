@@ -91,9 +91,7 @@ class _Reader:
         elif character == "\\":
             self._escaped()
         elif character in "'\"":
-            # Quotes in "${x:-'}", in $((...)) and in backquotes follow rules of their own.
-            self.lost = self.lost or (inside == "${" and '"' in self.open) or "((" in self.open or "`" in self.open
-            self.open.append(character)
+            self._quote(character)
         elif character == "}" and inside == "${":
             self.open.pop()
         elif character == "(":
@@ -111,6 +109,12 @@ class _Reader:
 
     def _ahead(self, text: str) -> bool:
         return self.text.startswith(text, self.at)
+
+    def _quote(self, mark: str) -> None:
+        # Quotes in "${x:-'}", in $((...)) and in backquotes follow rules of their own.
+        inside = self.open[-1:]
+        self.lost = self.lost or (inside == ["${"] and '"' in self.open) or "((" in self.open or "`" in self.open
+        self.open.append(mark)
 
     def _escaped(self) -> None:
         if self._ahead(_GAP):
@@ -139,7 +143,7 @@ class _Reader:
                 self.lost = True
             elif self._ahead("'") and (not self.open or self.open[-1] != '"'):
                 self.at += 1
-                self.open.append("$'")
+                self._quote("$'")
 
     def _opens(self) -> None:
         if self._ahead("("):
@@ -166,6 +170,9 @@ class _Reader:
         if self.at == self.after_escape or self.text[self.at - 1 : self.at] == ")":
             self.lost = True  # the word goes on after an escaped space, and after $(...)
             return False
+        if "`" in self.open:
+            self.lost = True  # a backquote ends it, a line end too
+            return False
         end = self.text.find("\n", self.at)
         end = len(self.text) if end < 0 else end
         for _ in range(self.text.count(_GAP, self.at, end)):
@@ -179,7 +186,7 @@ class _Reader:
         if self._ahead("<<<"):
             self.at += 3
             return True
-        match = _HEREDOC.match(self.text, self.at)
+        match = None if "`" in self.open else _HEREDOC.match(self.text, self.at)
         if match is None or _GAP in match[0] or self.text[match.end() : match.end() + 1] not in _WORD_ENDS:
             self.lost = True
             self.at += 2
