@@ -130,9 +130,9 @@ def _entry(view: View, found: Found | None, index: Entry | None) -> Entry | None
     if found is None:
         return None
     mode = found.mode
-    if not view.flag("core.filemode") and mode in (FILE, PROGRAM):
+    if not view.flags["filemode"] and mode in (FILE, PROGRAM):
         mode = index[0] if index and index[0] in (FILE, PROGRAM) else FILE
-    if not view.flag("core.symlinks") and index and index[0] == LINK:
+    if not view.flags["symlinks"] and index and index[0] == LINK:
         mode = LINK
     return mode, found.id
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -59,32 +58,34 @@ def find_converted(
 def _converting_attributes(view: View, status: Status, listing: Listing) -> dict[bytes, set[bytes]]:
     """Return the paths that git may convert, with the attributes that say so."""
     own = [path for path in status.untracked if path.rpartition(b"/")[2] == b".gitattributes"]
-    named = view.user.get("core.attributesfile")
-    default = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "git" / "attributes"
-    mine = (Path(named[-1]) if named else default).expanduser()
+    mine = view.configuration.user_file("core.attributesfile", "attributes")
     info = view.place.common / "info" / "attributes"
     files = [view.place.root / os.fsdecode(path) for path in (*listing.attribute_files(), *own)]
     mentioned = {
         name for file in (*files, mine, info, _SYSTEM_ATTRIBUTES) for name in _MENTION.findall(read_optional(file))
     }
-    everything = (view.last("core.autocrlf") or "false").lower() in ("true", "yes", "on", "1", "input")
+    everything = (view.configuration.in_force("core.autocrlf") or "false").lower() in (
+        "true",
+        "yes",
+        "on",
+        "1",
+        "input",
+    )
     if everything:
         mentioned.add(b"text")
     if not mentioned:
         return {}
-    # Here the attributes themselves are asked for, so this git directory does not switch them off.
+    # The view switches all attributes off, so they are asked for in a git directory that does not.
     asking = view.path / "attributes"
-    shutil.copytree(view.path / "info", asking / "info")
-    (asking / "info" / "attributes").write_bytes(read_optional(info))
-    for name in ("objects", "refs"):
-        (asking / name).mkdir()
+    for name in ("objects", "refs", "info", "git"):
+        (asking / name).mkdir(parents=True)
     (asking / "HEAD").write_bytes(b"ref: refs/heads/none\n")
-    environ = {"GIT_DIR": str(asking), "GIT_ATTR_NOSYSTEM": "0"}
-    names = sorted(mentioned)
-    said = view.git(
-        "-c", f"core.attributesFile={mine}", "check-attr", "-z", "--stdin", *(name.decode() for name in names),
-        environ=environ, stdin=b"".join(path + b"\0" for path in listing.files),
-    ).split(b"\0")  # fmt: skip
+    (asking / "info" / "attributes").write_bytes(read_optional(info))
+    (asking / "git" / "attributes").write_bytes(read_optional(mine))
+    environ = {"GIT_DIR": str(asking), "XDG_CONFIG_HOME": str(asking), "GIT_ATTR_NOSYSTEM": "0"}
+    paths = b"".join(path + b"\0" for path in listing.files)
+    names = [name.decode() for name in sorted(mentioned)]
+    said = view.git("check-attr", "-z", "--stdin", *names, environ=environ, stdin=paths).split(b"\0")
     converting: dict[bytes, set[bytes]] = {}
     for path, attribute, value in zip(said[0::3], said[1::3], said[2::3], strict=False):
         if value not in _OFF or (everything and attribute == b"text" and value == b"unspecified"):

@@ -16,7 +16,7 @@ from provrun.record.files import StatCache, digest_file
 from provrun.record.place import UnreadableRepository, find
 from provrun.record.source import KeptOut
 from provrun.record.tree import EMPTY_TREE, Head, Looking, look, shown
-from provrun.record.view import View, find_git
+from provrun.record.view import View
 
 _environment = threading.Lock()
 
@@ -36,9 +36,7 @@ def capture(
     place = find(path)
     if place is None:
         return capture_files(path, files)
-    find_git()  # GitPython cannot even be imported without
-    how = Looking(_read_head, KeptOut(exclude, path), patch=True, known=known or StatCache())
-    lying = look(place, how)
+    lying = look(place, Looking(_read_head, KeptOut(exclude, path), patch=True, known=known or StatCache()))
     code = Code(
         kind="git",
         root=shown(os.fsencode(place.root)),
@@ -71,10 +69,10 @@ def _content(file: Path) -> str:
 
 
 def _read_head(view: View) -> Head:
-    import git
+    with _without_git_variables(view.program):
+        import git
 
-    with _without_git_variables():
-        repository = git.Repo(view.path)
+        repository = git.Repo(view.path, expand_vars=False)
         try:
             repository.git.update_environment(**view.environ)
             branch = None if repository.head.is_detached else repository.head.reference.name
@@ -93,11 +91,16 @@ def _read_head(view: View) -> Head:
 
 
 @contextmanager
-def _without_git_variables() -> Iterator[None]:
-    """Take away variables of git, which GitPython would follow to other repositories; they are back at the end."""
+def _without_git_variables(program: str) -> Iterator[None]:
+    """Take away variables of git, which GitPython would follow to other repositories; they are back at the end.
+
+    When it is imported GitPython runs git, and keeps to the program it has found.
+    """
     with _environment:
         taken = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith("GIT_")}
+        os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = program
         try:
             yield
         finally:
+            del os.environ["GIT_PYTHON_GIT_EXECUTABLE"]
             os.environ.update(taken)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,19 @@ class NoGit(ProvrunError):
     """The git program is missing, and the code lies in a repository."""
 
     code = "no-git"
+
+
+@contextmanager
+def explained(root: Path) -> Iterator[None]:
+    """Turn a denied permission met while the repository at ``root`` is read into `UnreadableRepository`."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UnreadableRepository(
+            f"the repository in {root} cannot be read: {error.strerror}: {error.filename}",
+            value=str(error.filename),
+            next="ask its owner for read permission, or work in a clone of your own",
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ def find(path: Path) -> Place | None:
 def at(root: Path) -> Place | None:
     """Return the repository whose working tree begins at ``root``, or None if there is none."""
     mark = root / ".git"
-    try:
+    with explained(root), suppress(FileNotFoundError, NotADirectoryError):
         mode = mark.stat().st_mode
         if stat.S_ISDIR(mode):
             gitdir = mark
@@ -76,15 +91,8 @@ def at(root: Path) -> Place | None:
                 value=str(gitdir),
                 next=f"run `git -C '{root}' status` and mend what it says, or clone anew",
             )
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError as error:
-        raise UnreadableRepository(
-            f"the repository in {root} cannot be read: {error.strerror}: {error.filename}",
-            value=str(error.filename),
-            next="ask its owner for read permission, or work in a clone of your own",
-        ) from None
-    return Place(root, gitdir, common)
+        return Place(root, gitdir, common)
+    return None
 
 
 def read_small(path: Path, limit: int = _SMALL) -> bytes:

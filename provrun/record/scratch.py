@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,8 @@ class Scratch:
         _sweep(there)
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=there))
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks keeps what dead processes leave
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
         """Remove the folder and all in it."""

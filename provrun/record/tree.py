@@ -8,9 +8,7 @@ has checked out. Tracked files that tasks write (outputs, bytecode) stand as in 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from provrun.core.code import Submodule
@@ -19,7 +17,7 @@ from provrun.record.changes import CHANGE_LIMIT, PATCH_LIMIT, Change, find_chang
 from provrun.record.conversions import find_converted
 from provrun.record.files import StatCache
 from provrun.record.listing import Listing, Status, parse_status
-from provrun.record.place import Place, at
+from provrun.record.place import Place, at, explained
 from provrun.record.source import KeptOut
 from provrun.record.urls import remote_of
 from provrun.record.view import View
@@ -79,10 +77,9 @@ class Inner:
 
 def look(place: Place, how: Looking, prefix: str = "") -> Lying:
     """Return what lies in a working tree; ``prefix`` is its path in the outermost one, with a slash at the end."""
-    with View(place, how.kept_out.ignore_lines(place.root)) as view:
+    with explained(place.root), View(place, how.kept_out.ignore_lines(place.root)) as view:
         asked = view.start(*_STATUS)
         listed = view.start("ls-files", "-z", "-s", "-v")
-        view.check_index()
         head = how.read_head(view)
         listing = Listing(listed.output())
         status = parse_status(asked.output())
@@ -94,18 +91,19 @@ def look(place: Place, how: Looking, prefix: str = "") -> Lying:
         found = [change for change in changes.found if change.path not in converted]
         fitting, large = _fit(view, found) if how.patch else (found, [])
 
-        index = _Index(view, head.tree)
         edits = {change.path: change.now for change in fitting} | {change.path: change.head for change in large}
         edits |= changes.restored | {each.path: each.entry for each in inner}
-        base = index.write(edits)
-        tree = index.write({change.path: change.now for change in large} | converted)
+        # Without edits the index is that of HEAD.
+        base = _write_tree(view, edits) if edits else head.tree
+        more = {change.path: change.now for change in large} | converted
+        tree = _write_tree(view, more) if more else base
 
         below = [each.lying for each in inner if each.lying]
         patch = _patch(view, head.tree, base, prefix) if how.patch else b""
         modules = [_submodule(each, prefix) for each in inner if each.entry]
         return Lying(
             head=head,
-            remote=remote_of(view.repository, head.branch),
+            remote=remote_of(view.configuration.repository, head.branch),
             tree=tree,
             dirty=base != head.tree or bool(large) or any(lying.dirty for lying in below),
             patch=b"".join([patch, *(lying.patch for lying in below)]),
@@ -180,28 +178,12 @@ def _ids(change: Change) -> list[str]:
     return [entry[1] for entry in entries if entry and entry[0] != SUBMODULE]
 
 
-class _Index:
-    """A copy of the repository's index, in which trees are written into the view."""
-
-    def __init__(self, view: View, tree: str) -> None:
-        self._view = view
-        self._tree = tree
-        self._path = view.path / "index"
-        self._environ = {"GIT_INDEX_FILE": str(self._path)}
-
-    def write(self, edits: Edits) -> str:
-        """Return the tree of the index after these edits; that of HEAD as long as there are none."""
-        if edits:
-            if not self._path.exists():
-                with suppress(FileNotFoundError):
-                    shutil.copyfile(self._view.place.gitdir / "index", self._path)
-            lines = [
-                _index_line(path, entry) for path, entry in sorted(edits.items(), key=lambda edit: edit[1] is not None)
-            ]
-            update = ("update-index", "--add", "--replace", "-z", "--index-info")
-            self._view.git(*update, environ=self._environ, stdin=b"".join(lines))
-            self._tree = self._view.git("write-tree", "--missing-ok", environ=self._environ).decode().strip()
-        return self._tree
+def _write_tree(view: View, edits: Edits) -> str:
+    """Return the tree of the view's index after these edits."""
+    removals_first = sorted(edits.items(), key=lambda edit: edit[1] is not None)
+    lines = b"".join(_index_line(path, entry) for path, entry in removals_first)
+    view.git("update-index", "--add", "--replace", "-z", "--index-info", stdin=lines)
+    return view.git("write-tree", "--missing-ok").decode().strip()
 
 
 def _index_line(path: bytes, entry: Entry | None) -> bytes:

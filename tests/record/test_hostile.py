@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,6 +248,10 @@ def test_a_git_in_the_working_tree_is_not_run(
     monkeypatch.setenv("PATH", f".:{git_repo.name}::{os.environ['PATH']}")
     monkeypatch.chdir(git_repo)
     capture(git_repo)
+    # GitPython looks for git when it is imported, which in this process it already is.
+    afresh = "import pathlib; from provrun.record.git import capture; print(capture(pathlib.Path('.')).code.commit)"
+    done = subprocess.run([sys.executable, "-c", afresh], check=True, capture_output=True, text=True)
+    assert len(done.stdout.strip()) == 40
     assert not witness.exists()
     subprocess.run("git status", shell=True, check=False, capture_output=True)
     assert witness.exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,6 +301,32 @@ def test_an_unusable_repository_is_refused_with_what_to_do(git_repo: Path, spoil
         capture(place)
     assert refused.value.next
     assert refused.value.value
+
+
+DENIED = [".git", ".git/HEAD", ".git/index", ".git/config", ".git/objects", ".git/refs/heads/main", "analysis.py"]
+CAPTURE = """
+import pathlib
+from provrun.record.git import capture
+try:
+    print(capture(pathlib.Path.cwd()).code)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("name", DENIED)
+def test_what_may_not_be_read_is_named(git_repo: Path, name: str) -> None:
+    (git_repo / "analysis.py").write_text("edited\n")
+    (git_repo / name).chmod(0)
+    # Root may read everything, but not in a name space of its own where nobody is root.
+    powerless = ["unshare", "--user"] if os.geteuid() == 0 else []
+    if powerless and subprocess.run([*powerless, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this host lets nobody give up root's power")
+    words = [*powerless, sys.executable, "-c", CAPTURE]
+    said = subprocess.run(words, cwd=git_repo, check=True, capture_output=True, text=True).stdout
+    (git_repo / name).chmod(0o755)
+    assert said.startswith("UnreadableRepository ")
+    assert str(git_repo) in said
 
 
 def test_outside_of_repositories_the_files_named_are_the_code(tmp_path: Path) -> None:
