@@ -28,11 +28,13 @@ class Loader:
         self._problem: BaseException | None = None
         self._known: set[str] = set()
         self._digests = Files()
-        self._excluded = tuple(
-            os.path.join(prefix, folder) + os.sep
+        provrun = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        libraries = [
+            os.path.join(prefix, folder)
             for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix}
             for folder in ("lib", "lib64")
-        )
+        ]
+        self._excluded = tuple(folder + os.sep for folder in (provrun, *libraries))
 
     @property
     def is_file(self) -> bool:
