@@ -112,7 +112,7 @@ class Queue:
         JSON values does with them.
         """
         if current.importing:
-            return cast("running.Running", Inert())
+            return cast("running.Running", Inert().run())
         self._decide(script, func)
         slots = min(njobs, len(os.sched_getaffinity(0)))
         return running.start(self._project, [self.name], slots=slots, mpi=None, max_fails=None, detached=True)
@@ -120,7 +120,7 @@ class Queue:
     def do(self, func: Callable[..., object] | None = None, script: str | None = None) -> dict[str, Any]:
         """Run the tasks here, one at a time, and wait; ``func`` and ``script`` as in `launch`."""
         if current.importing:
-            return cast("dict[str, Any]", Inert())
+            return cast("dict[str, Any]", Inert().run())
         self._decide(script, func)
         return running.start(
             self._project, [self.name], slots=1, mpi=None, max_fails=None, detached=False

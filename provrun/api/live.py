@@ -45,7 +45,8 @@ def _display(figure: Any) -> Any:
     shell = get_ipython()
     if shell is None or type(shell).__name__ == "TerminalInteractiveShell":
         return None
-    return display(figure, display_id=True)
+    show: Any = display  # it has no types
+    return show(figure, display_id=True)
 
 
 def _draw(axes: Any, map: Map, x: str, y: str, color: str | None, left: int) -> None:

@@ -9,5 +9,18 @@ from __future__ import annotations
 importing = False
 """Whether a module is being imported in order to run its functions as tasks."""
 
+stoppable = False
+"""Whether it is a script that is imported, which may be left at its first run."""
+
 key: bytes | None = None
 """The key of the function task that runs in this process, None outside of any."""
+
+
+class Enough(BaseException):
+    """Ends the import of a script where it would run its maps: what follows is for the process that runs them."""
+
+
+def enough() -> None:
+    """Leave the script that is being imported, if it is one."""
+    if stoppable:
+        raise Enough

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from provrun.run import current
 from provrun.run.files import Files, Seen
+from provrun.run.script import execute
 
 Function = Callable[..., object]
 
@@ -118,7 +119,7 @@ class Loader:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
-            spec.loader.exec_module(module)
+            execute(module, path)
         except BaseException:
             sys.modules.pop(name, None)
             raise

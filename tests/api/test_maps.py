@@ -17,7 +17,7 @@ def scale(y, factor):
 
 def total(rows, factor):
     listed = [row["result"] for row in rows]
-    return {"sum": sum(listed), "n": len(listed)}
+    return {"n": len(listed), "sum": sum(listed)}
 
 first = pr.map(square, x=range(5))
 second = pr.map(scale, each=first, factor=[1, 10], name="scaled")
@@ -31,18 +31,32 @@ def test_three_stages_in_a_script_without_a_guard(script: Script) -> None:
 print(done["succeeded"], done["failed"])
 for row in last.results():
     print(row["params"], row["result"])
-print(pr.get("scaled").results()[3]["params"], len(second))
+print(pr.get("scaled").results()[3]["params"], second.results()[3]["result"], len(second))
 ''')
     assert out.splitlines() == [
-        "17 0", "{'factor': 1} {'sum': 30, 'n': 5}", "{'factor': 10} {'sum': 300, 'n': 5}",
-        "{'x': 1, 'factor': 10} 10", "10",
+        "17 0", "{'factor': 1} {'n': 5, 'sum': 30}", "{'factor': 10} {'n': 5, 'sum': 300}",
+        "{'factor': 10, 'x': 1} 10 10",
     ]
+
+
+def test_what_a_script_does_with_its_results_is_done_once_and_by_its_own_process(
+    script: Script, project_dir: Path
+) -> None:
+    out = script(STUDY.replace("return y * factor", "return later(y, factor)") + """
+with open("plotted", "a") as file:
+    file.write(f"{last.results()[0]['result']['sum']}\\n")
+
+def later(y, factor):
+    return y * factor
+""")
+    assert out == ""
+    assert (project_dir / "plotted").read_text() == "30\n"
 
 
 def test_running_a_script_again_with_a_longer_range_adds_only_what_is_new(script: Script) -> None:
     script(STUDY)
     out = script(STUDY.replace("range(5)", "range(7)") + "print(done['succeeded'], last.results()[0]['result'])")
-    assert out == "8 {'sum': 91, 'n': 7}\n"
+    assert out == "8 {'n': 7, 'sum': 91}\n"
 
 
 def test_defaults_are_recorded_with_the_result(script: Script) -> None:
@@ -53,11 +67,11 @@ def test_defaults_are_recorded_with_the_result(script: Script) -> None:
 def test_a_command_map_sweeps_keywords(script: Script) -> None:
     out = script('''
 import provrun as pr
-scan = pr.submit("scan", "echo {x}{y}", x=range(2), y=[3, 4])
+scan = pr.submit("scan", "echo {x}{y}", x=[1, 2], y=[3, 4])
 scan.run(slots=2)
 print(scan.results().column("result"), scan.status()["ntasks"]["succeeded"])
 ''')
-    assert out == "[3, 4, 13, 14] 4\n"
+    assert out == "[13, 14, 23, 24] 4\n"
 
 
 def test_what_is_one_value_and_what_is_swept(script: Script) -> None:
@@ -76,7 +90,7 @@ def only(x):
     return x
 print(len(pr.map(only, [1, 2, 3])))
 ''')
-    assert out.splitlines() == ["[{'text': 'abc', 'pair': [1, 2], 'table': {'k': 1}}]", "15", "4", "7", "2", "3"]
+    assert out.splitlines() == ["[{'pair': [1, 2], 'table': {'k': 1}, 'text': 'abc'}]", "15", "4", "7", "2", "3"]
 
 
 def test_arrays_and_frames_come_back_as_they_were_returned(script: Script) -> None:
@@ -106,7 +120,7 @@ print(list(frame.columns[:4]), len(frame), frame["result"].sum())
 import polars
 print(polars.DataFrame(second.results()).shape[0], second.results().arrow().num_rows)
 ''')
-    assert out.splitlines() == ["['task', 'x', 'factor', 'result'] 10 330", "10 10"]
+    assert out.splitlines() == ["['task', 'factor', 'x', 'result'] 10 330", "10 10"]
 
 
 def test_a_table_shows_its_first_rows(script: Script) -> None:
