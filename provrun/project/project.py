@@ -41,7 +41,13 @@ class Project:
         if root is not None:
             return cls(root)
         if create:
-            return cls.create(place(start))
+            try:
+                return cls.create(place(start))
+            except Refused:
+                root = locate(start)
+                if root is None:
+                    raise
+                return cls(root)  # somebody has made it at this moment
         if start is not None:
             raise NoProject(f"no project in {start}", value=str(start), next=f"provrun init {start}")
         raise NoProject(
@@ -61,7 +67,12 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".gitignore").write_text("*\n")
         url = url or os.environ.get("PROVRUN_URL") or ""
-        Registry.create(url or default_url(folder)).close()
+        try:
+            Registry.create(url or default_url(folder)).close()
+        except Refused:
+            if url:
+                raise
+            # Somebody makes the same project at this moment, or did not come to its end: the registry is this one.
         # Written last: a folder without it is no project yet, and making it can be tried again.
         write(folder, "url", url)
         return cls(root, created=True)

@@ -18,6 +18,7 @@ from provrun.submit.maps import Built, build
 from provrun.submit.policies import describe_changes, unheeded
 from provrun.submit.preview import Preview, preview
 from provrun.submit.request import Request
+from provrun.submit.used import missing_program
 
 if TYPE_CHECKING:
     from provrun.core.code import Code
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Submitted:
     """What a submission did.
 
-    ``changes`` says in words which policy of an existing map it changed, ``notes`` which policy has no effect.
+    ``changes`` says in words which policy of an existing map it changed, ``notes`` what the user should know.
     """
 
     name: str
@@ -101,9 +102,10 @@ def submit(project: Project, request: Request, space: Space | None, problems: Pr
     changes = _change_policy(project, built)
     if built.existing is not None:
         added = msgspec.structs.replace(added, stale=_stale(project, spec.name))
+    missing = missing_program(spec.recipe, request.folder)
+    notes = [*unheeded(spec.policy), *([missing] if missing is not None else [])]
     return Submitted(
-        spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes),
-        tuple(unheeded(spec.policy)),
+        spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes), tuple(notes)
     )
 
 

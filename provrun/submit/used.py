@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,15 @@ def _recipe_files(recipe: Recipe, folder: Path) -> Iterator[Path]:
             if not any(isinstance(piece, Field) for piece in word):
                 text = "".join(str(piece) for piece in word)
                 yield folder / text
+
+
+def missing_program(recipe: Recipe, folder: Path) -> str | None:
+    """Say that the program of a command is not found here; it may still be where tasks run."""
+    if recipe.kind != "command" or Template.parse(recipe.words[:1]).fields:
+        return None
+    program = recipe.words[0]
+    found = os.access(folder / program, os.X_OK) if "/" in program else shutil.which(program) is not None
+    return None if found else f"no program {program} is found here; tasks fail where they do not find it either"
 
 
 def output_patterns(recipe: Recipe, folder: Path) -> list[str]:

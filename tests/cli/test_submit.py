@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,34 @@ def test_each_grows_with_what_it_builds_on(cli: Cli) -> None:
     grown = submit(cli, "A", "--param", "x=0:4", "--", "echo", "{x}").json
     assert grown["grown"] == {"B": 2}
     assert stored(cli, "B")[-1] == '{"k":1,"x":3}'
+
+
+def test_tasks_start_in_the_folder_of_the_submit(cli: Cli) -> None:
+    below = cli.folder / "a" / "b"
+    below.mkdir(parents=True)
+    (below / "where.py").write_text("import os\ndef here():\n    return os.getcwd()\n")
+    assert cli("submit", "command", "--", "sh", "-c", 'printf \'"%s"\' "$PWD" > place', at=below).exit == 0
+    assert cli("submit", "function", "--function", "where.py:here", at=below).exit == 0
+    assert cli("run", "-j", "2").exit == 0
+    assert (below / "place").read_text() == f'"{below}"'
+    rows = cli("results", "function", "--json").json["results"]
+    assert [row["result"] for row in rows] == [str(below)]
+
+
+def test_a_program_that_is_not_found_is_told_but_stored(cli: Cli) -> None:
+    done = cli("submit", "scan", "--json", "--", "no-such-program", "1")
+    assert done.exit == 0
+    assert "no program no-such-program is found here" in done.err
+
+
+def test_two_first_submits_at_once_share_one_project(cli: Cli) -> None:
+    words = [sys.executable, "-m", "provrun", "submit"]
+    both = [
+        subprocess.Popen([*words, name, "--param", "x=0:100", "--", "true"], cwd=cli.folder, stdout=subprocess.DEVNULL)
+        for name in ("A", "B")
+    ]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert (len(stored(cli, "A")), len(stored(cli, "B"))) == (100, 100)
 
 
 def test_quiet_prints_the_map_alone(cli: Cli) -> None:
