@@ -137,6 +137,8 @@ class Changes(Protocol):
     def set_recipe(self, map: int, recipe: Recipe, own: Sequence[str]) -> None:
         """Decide what a map applies, as long as none of its tasks has begun."""
 
+    def set_tags(self, map: int, tags: Mapping[str, str]) -> None: ...
+
     def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int: ...
 
     def delete(self, map: int) -> int:

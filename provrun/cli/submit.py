@@ -94,10 +94,10 @@ def _submit(
     from provrun.submit.request import Request, pairs
 
     root = locate(face.folder)
-    place_of = root or (Path.cwd() if given["dry_run"] else place(face.folder))
+    top = root or (Path.cwd() if given["dry_run"] else place(face.folder))
     by = tuple(each.strip() for each in given["by"].split(",")) if given["by"] else ()
     request = Request(
-        folder=Path.cwd(), root=place_of, priority=given["priority"], user=getpass.getuser(),
+        folder=Path.cwd(), root=top, priority=given["priority"], user=getpass.getuser(),
         building=Building(
             each=given["each"], all=given["all_"], group=given["group"], by=by,
             chunk=given["chunk"], after=given["after"], on_failed=given["on_failed"],

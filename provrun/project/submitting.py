@@ -130,6 +130,9 @@ def _change_policy(project: Project, built: Built) -> list[str]:
     if spec.priority != existing.priority:
         registry.set_priority(existing.id, None, spec.priority)
         changes.append(f"priority: {existing.priority} -> {spec.priority}")
+    if spec.tags != existing.tags:
+        registry.set_tags(existing.id, spec.tags)
+        changes += [f"tag {key}: {value}" for key, value in spec.tags.items() if existing.tags.get(key) != value]
     return changes
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from provrun.core.canonical import encode
 from provrun.core.records import Limits, Policy, Recipe
 from provrun.core.states import State
 from provrun.errors import NotFound, Refused
@@ -93,6 +94,11 @@ def set_recipe(db: Database, map: int, recipe: Recipe, own: Sequence[str]) -> No
                 f"tasks of {name} have begun under another recipe", value=name, next="add the tasks to a new map"
             )
         db.run("update map set recipe_id=?, own=? where id=?", (kept, rows.text(tuple(own)), map))
+
+
+def set_tags(db: Database, map: int, tags: Mapping[str, str]) -> None:
+    """Replace the tags of a map."""
+    db.run("update map set tags=? where id=?", (encode(dict(tags)), map))
 
 
 def delete(db: Database, map: int) -> int:

@@ -175,6 +175,9 @@ class Registry:
     def set_recipe(self, map: int, recipe: Recipe, own: Sequence[str]) -> None:
         changes.set_recipe(self.database, map, recipe, own)
 
+    def set_tags(self, map: int, tags: Mapping[str, str]) -> None:
+        changes.set_tags(self.database, map, tags)
+
     def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int:
         return changes.set_priority(self.database, map, tasks, priority)
 

@@ -73,7 +73,7 @@ def build(request: Request, space: Space | None, maps: Maps | None, problems: Pr
         policy=policy,
         workdir=relative(request.folder, request.root),
         own=own,
-        tags=dict(request.tags),
+        tags={**(existing.tags if existing is not None else {}), **request.tags},
         priority=priority,
         dependencies=dependencies,
         user=request.user,

@@ -83,6 +83,9 @@ def test_another_policy_is_stored_and_said(cli: Cli) -> None:
     done = cli("submit", "scan", "--param", "x=0:3", "--task-time", "2h", "--", "echo", "{x}")
     assert "changed task-time: 1h00m -> 2h00m" in done.out
     assert "cores" not in done.out
+    done = cli("submit", "scan", "--param", "x=0:3", "--tag", "who=ada", "--", "echo", "{x}")
+    assert "changed tag who: ada" in done.out
+    assert cli("find", "tag.who == ada", "-q").out.split() == ["scan/0", "scan/1", "scan/2"]
 
 
 def test_dry_run_shows_what_would_be_and_stores_nothing(cli: Cli) -> None:
