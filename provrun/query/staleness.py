@@ -14,6 +14,7 @@ import msgspec
 from provrun.core.answers import ContextRecord, Shown, Tally
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
+from provrun.query.rows import short
 
 if TYPE_CHECKING:
     from provrun.ports import Reads
@@ -74,12 +75,13 @@ class ReadResults:
             return None
         name = self._source.map_name(map)
         if isinstance(then, str):
-            return Change("reads", f"{index} results of {name}", then, str(now) if now is not None else None)
+            changed = short(str(now)) if now is not None else None
+            return Change("reads", f"{index} results of {name}", short(then), changed)
         digests = {attempt.number: attempt.result_digest for attempt in self._source.attempts(map, index)}
         if isinstance(now, int) and digests.get(now) == digests.get(then):
             return None
         task = f"{name}/{index}"
-        return Change("reads", task, f"{task}#{then}", f"{task}#{now}" if now is not None else None)
+        return Change("reads", task, f"attempt {then}", f"attempt {now}" if now is not None else None)
 
     def _superseded(self) -> bool:
         """Tell whether a result of a map that is read here was ever superseded."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from provrun.core.answers import ContextRecord
-from provrun.core.environment import Environment
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration, format_size
 from provrun.query.facts import FEW, Facts
@@ -184,7 +183,6 @@ class _Stale(Situation[Facts]):
         for change in facts.changes:
             yield from _told(facts, change)
         yield f"the result is of attempt {facts.ended.number}, {moment(facts.ended.started)}"
-        yield f"if it holds all the same: provrun accept {facts.map.name} --because TEXT"
 
     def next(self, facts: Facts) -> str:
         return f"provrun rerun {only(facts)} --stale --force"
@@ -295,19 +293,20 @@ class Succeeded(Situation[Facts]):
 
 
 def _told(facts: Facts, change: Change) -> Iterable[str]:
-    if change.kind == "environment":
-        then, now = facts.view.reads.environment(change.then), facts.view.reads.environment(change.now or "")
-        yield f"env:{short(change.then)} became env:{short(change.now or '')}: {_different(then, now)}"
+    if change.kind == "environment" and change.now is not None:
+        yield f"env:{short(change.then)} became env:{short(change.now)}: {_different(facts, change.then, change.now)}"
         return
-    now_is = f"sha256:{short(change.now)}" if change.now is not None else "gone"
-    prefix = "" if change.kind == "reads" else "sha256:"
-    yield f"{change.kind} {change.what}: {prefix}{short(change.then)} became {now_is}"
+    if change.kind == "reads":
+        yield f"it read {change.then} of {change.what}, which is now {change.now or 'taken back'}"
+        return
+    now = f"sha256:{short(change.now)}" if change.now is not None else "gone"
+    yield f"{change.kind} {change.what}: sha256:{short(change.then)} became {now}"
 
 
-def _different(then: Environment, now: Environment) -> str:
+def _different(facts: Facts, then: str, now: str) -> str:
     from provrun.query.diff import environments
 
-    lines = environments(then, now)
+    lines = environments(facts.view.reads.environment(then), facts.view.reads.environment(now))
     return "; ".join(lines[:FEW]) + (f"; and {len(lines) - FEW} more" if len(lines) > FEW else "")
 
 
