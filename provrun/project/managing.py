@@ -21,6 +21,7 @@ from provrun.run.keeper import Close, Keeper
 from provrun.run.links import Local, Remote
 from provrun.run.manager import Left, Manager
 from provrun.run.progress import Progress
+from provrun.store.reads import Reads
 
 if TYPE_CHECKING:
     from provrun.core.records import MapRecord
@@ -76,13 +77,26 @@ def manage(
             rows.remove()
         number = person.number
         code = SIGNALLED + number if number else STOPPED if reason else _exit(project, maps)
-        return _summary(progress, job, reason, code)
+        noresult = _noresult(project, maps, job) if progress.noresult else 0
+        return _summary(progress, job, reason, code, noresult)
 
 
-def _summary(progress: Progress, job: int, reason: str, code: int) -> RunSummary:
+def _noresult(project: Project, maps: Sequence[MapRecord], job: int) -> int:
+    """Count the tasks of a job that brought no result although others of their map did."""
+    reads = Reads(project.registry.database)
+    found = 0
+    for map in maps:
+        tallies = reads.tallies(map.id)
+        if any(tally.accepted > tally.noresult for tally in tallies):
+            contexts = reads.contexts({tally.context for tally in tallies})
+            found += sum(tally.noresult for tally in tallies if contexts[tally.context].job == job)
+    return found
+
+
+def _summary(progress: Progress, job: int, reason: str, code: int, noresult: int) -> RunSummary:
     ended = progress.succeeded + progress.failed
     return RunSummary(
-        succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, noresult=progress.noresult,
+        succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, noresult=noresult,
         seconds=round(progress.seconds, 6), tasks_per_second=round(ended / progress.seconds, 3) if ended else 0.0,
         job=job, reason=reason, exit=code,
     )
