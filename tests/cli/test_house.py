@@ -75,6 +75,16 @@ def test_a_postgresql_project_keeps_its_password_to_itself(cli: Cli, postgres_ur
     assert cli("db", "current").exit == 0
 
 
+def test_a_study_in_postgresql_is_submitted_run_and_changed_as_in_sqlite(cli: Cli, postgres_url: str) -> None:
+    assert cli("init", "--db", postgres_url).exit == 0
+    words = ["--", "sh", "-c", "exit $(( $1 % 2 ))", "sh", "{x}"]
+    assert cli("submit", "scan", "--param", "x=0:4", "--json", *words).json["added"] == 4
+    assert cli("submit", "scan", "--param", "x=0:6", "--json", *words).json["added"] == 2
+    assert cli("run", "scan", "-j", "2").exit == 3
+    assert cli("retry", "scan", "--where", "x > 2", "--json").json["changed"] == 2
+    assert cli("db", "check", "--json").json == {"ok": True, "problems": []}
+
+
 def test_the_database_says_its_schema(cli: Cli) -> None:
     assert cli("init").exit == 0
     now = cli("db", "current", "--json").json
