@@ -204,7 +204,7 @@ class Census:
         for attempt in history.attempts:
             cohort = home if attempt is shown else self._cohort(attempt, level)
             cohort.add(history, attempt)
-            if attempt is not shown:
+            if attempt is not shown or (cohort.succeeded and not accepted):
                 self._count_other(history, attempt, cohort, home, shown)
             if cohort.key not in seen:
                 seen.add(cohort.key)
@@ -221,7 +221,7 @@ class Census:
             cohort.retried += 1
         if cohort.succeeded:
             cohort.superseded += 1
-            if home.succeeded:
+            if shown.number == history.accepted:
                 cohort.replaced[home.key] += 1
                 cohort.repeated += attempt.result_digest == shown.result_digest
             if self.standing is not None:
