@@ -68,7 +68,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(tmp_path: Path) 
     assert digest_file(file, known)[0] == hashlib.sha256(b"changed since").hexdigest()
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x80", b"\x81\xa6sha256\x91\x01", os.urandom(100)])
+@pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x80", b"\x81\xa6sha256\x91\x01", bytes(range(256))])
 def test_a_torn_cache_is_as_good_as_none(tmp_path: Path, garbage: bytes) -> None:
     (tmp_path / "known").write_bytes(garbage)
     (tmp_path / "file").write_text("content")
