@@ -225,7 +225,7 @@ class Queue:
         if func is not None:
             from provrun.api.functions import reference
 
-            place, bound = reference(func, self._project, Path.cwd())
+            place, bound = reference(func, self._project, Path.cwd(), self.name)
             return Recipe(kind="function", function=place, bound=bound)
         return None
 

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from provrun.project.project import Project
 
 FOLDER = "functions"
-"""Where sources of notebook functions lie, beneath ``.provrun``; each file is named by its content."""
+"""Where sources of notebook functions lie, beneath ``.provrun``."""
 
 
-def reference(function: Callable[..., object], project: Project, folder: Path) -> tuple[str, dict[str, object]]:
-    """Name a function so that a task started in ``folder`` finds it; give what a partial binds, too.
+def reference(
+    function: Callable[..., object], project: Project, folder: Path, map: str
+) -> tuple[str, dict[str, object]]:
+    """Name a function so that a task of a map started in ``folder`` finds it; give what a partial binds, too.
 
     The source of a function that was defined in a notebook is stored in the project, with the imports, functions and
-    JSON constants it names. Raises `UsageError` for what another process could not find.
+    JSON constants it names, under the map's name: an edited cell is the same recipe with new code. Raises `UsageError`
+    for what another process could not find.
     """
     inner = function
     while isinstance(inner, partial):
@@ -39,14 +42,20 @@ def reference(function: Callable[..., object], project: Project, folder: Path) -
     source = _Source()
     source.add(inner)
     text = source.text()
-    stored = project.dir / FOLDER / f"{inner.__name__}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
+    stored = project.dir / FOLDER / f"{map}.py"
     stored.parent.mkdir(exist_ok=True)
-    if not stored.exists():
-        draft = stored.with_suffix(".draft")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(stored)
+    # Every version stays, under the digest that attempts record of the files they used.
+    _write(stored.parent / f"{hashlib.sha256(text.encode()).hexdigest()}.py", text)
+    _write(stored, text)
     place = stored.relative_to(folder) if stored.is_relative_to(folder) else stored
     return f"{place}:{inner.__name__}", _bound(function) if isinstance(function, partial) else {}
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        draft = path.with_suffix(".draft")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
 
 
 def _at_a_prompt(function: FunctionType) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,30 +24,41 @@ def live_plot(map: Map, *, x: str, y: str, color: str | None, every: float) -> A
         raise MissingExtra("notebook", "live_plot") from error
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    shown = _display(figure)
+    shell = _notebook()
+    shown = None
     while True:
         left = sum(n for state, n in map.status()["ntasks"].items() if state in ("waiting", "pending", "running"))
         _draw(axes, map, x, y, color, left)
-        if shown is None:
+        if shell is None:
             return figure
-        shown.update(figure)
+        shown = _show(figure, shown)
         if not left:
-            return None  # the display stands already
+            return None  # it stands in the notebook already
         time.sleep(every)
 
 
-def _display(figure: Any) -> Any:
-    """Show the figure in the notebook and give the handle by which it is updated; None outside of one."""
+def _notebook() -> object | None:
+    """Give the notebook's shell; None outside of one."""
     try:
         from IPython.core.getipython import get_ipython
-        from IPython.display import display
     except ImportError:
         return None
-    shell = get_ipython()
-    if shell is None or type(shell).__name__ == "TerminalInteractiveShell":
-        return None
-    show: Any = display  # it has no types
-    return show(figure, display_id=True)
+    shell: object | None = get_ipython()
+    return None if type(shell).__name__ == "TerminalInteractiveShell" else shell
+
+
+def _show(figure: Any, shown: Any) -> Any:
+    """Show the figure as it is now, in place of what was shown before; give the handle by which it is replaced."""
+    from IPython import display as untyped
+
+    display: Any = untyped
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=96)
+    image = display.Image(data=drawn.getvalue())
+    if shown is None:
+        return display.display(image, display_id=True)
+    shown.update(image)
+    return shown
 
 
 def _draw(axes: Any, map: Map, x: str, y: str, color: str | None, left: int) -> None:

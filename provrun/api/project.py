@@ -98,7 +98,7 @@ class Project:
         from provrun.api.functions import reference
 
         project = self._open(create=True)
-        place, bound = reference(function, project, Path.cwd())
+        place, bound = reference(function, project, Path.cwd(), name)
         return self._submit(name, space, options, function=place, bound=bound)
 
     def _submit(self, name: str, space: Space, options: dict[str, object], **recipe: object) -> Map:
