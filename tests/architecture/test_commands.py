@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from provrun.cli.main import COMMANDS
+from provrun.cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_opens_with_two_examples_of_it(command: str) -> None:
-    asked = [sys.executable, "-m", "provrun", command, "--help"]
-    done = subprocess.run(asked, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    first, *examples = done.stdout.splitlines()[:3]
+def test_the_help_of_a_command_opens_with_two_examples_of_it(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    first, *examples = capsys.readouterr().out.splitlines()[:3]
     assert first == "Examples:"
     assert [f"provrun {command}" in example for example in examples] == [True, True]
 
