@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from provrun.core.answers import ContextRecord
-from provrun.core.canonical import decode
+from provrun.core.canonical import decode, encode
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment
 from provrun.core.records import AttemptRecord, MapRecord, TaskRecord
@@ -209,8 +209,8 @@ def _compared(section: str, left: Mapping[str, object], right: Mapping[str, obje
     prefix = f"{section}." if section else ""
     for name in (*left, *(name for name in right if name not in left)):
         mine, other = left.get(name), right.get(name)
-        # 1, 1.0 and true are three values.
-        if mine != other or type(mine) is not type(other):
+        # By canonical text: 1, 1.0 and true are three values.
+        if encode(mine) != encode(other):
             yield Difference(f"{prefix}{name}", mine, other)
 
 
