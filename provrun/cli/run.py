@@ -34,7 +34,7 @@ def run(
     Ctrl-C lets running tasks end; a second one returns them to pending, a third leaves at once.
     """
     project = face.project()
-    if shutil.which("sbatch") and not any(name in os.environ for name in ALLOCATIONS):
+    if not any(name in os.environ for name in ALLOCATIONS) and any(map(shutil.which, LAUNCHERS)):
         face.out.say("this looks like a login node: long work belongs into a batch job")
     with Live(face.out, sys.stderr) as live:
         summary = _run(project, maps, slots, ranks, _max_fails(max_fails), nice, live)
@@ -62,6 +62,7 @@ def _run(
 
 
 def told(summary: RunSummary) -> str:
+    """Say in words what a run did."""
     if summary.job is None:
         return "nothing to run"
     words = [f"{summary.succeeded} succeeded"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from provrun.core.dispatcher import Dispatcher
@@ -14,20 +15,20 @@ from provrun.project.flowing import RowFiles
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
-from provrun.project.running import RunSummary, Setting, Show
+from provrun.project.running import LEFT, RunSummary, Setting, Show
 from provrun.run.interrupts import Person
 from provrun.run.job import Ownership
-from provrun.run.keeper import Close, Keeper
+from provrun.run.keeper import Close, Keeper, Leave
 from provrun.run.links import Local, Remote
 from provrun.run.manager import Left, Manager
 from provrun.run.progress import Progress
-from provrun.store.reads import Reads
 
 if TYPE_CHECKING:
     from provrun.core.records import MapRecord
 
 FAILED = 3
 STOPPED = 75
+LEAVING = 2.0  # seconds that leaving at once may take to write down what is there
 SIGNALLED = 128  # and the number of the signal
 
 
@@ -72,7 +73,9 @@ def manage(
             keeper.order(Close("ended", reason))
             keeper.join()
         except Left:
-            reason = "left"
+            keeper.order(Leave())
+            keeper.join(LEAVING)
+            return _summary(progress, job, LEFT, SIGNALLED + (person.number or SIGINT), progress.noresult)
         finally:
             rows.remove()
         number = person.number
@@ -83,6 +86,8 @@ def manage(
 
 def _noresult(project: Project, maps: Sequence[MapRecord], job: int) -> int:
     """Count the tasks of a job that brought no result although others of their map did."""
+    from provrun.store.reads import Reads  # late: few runs need it
+
     reads = Reads(project.registry.database)
     found = 0
     for map in maps:

@@ -17,7 +17,7 @@ from provrun.errors import ProvrunError, Unavailable
 from provrun.project.managing import STOPPED, manage
 from provrun.project.project import Project
 from provrun.project.recovering import describe, recover
-from provrun.project.running import MaxFails, RunSummary, Setting, Show, Silent, new_uuid, starter
+from provrun.project.running import LEFT, MaxFails, RunSummary, Setting, Show, Silent, new_uuid, starter
 from provrun.run.channel import Closed
 from provrun.run.control import Done, Line, Listener, Said, Shown
 from provrun.run.interrupts import Interrupts, Person
@@ -140,7 +140,7 @@ def _outcome(project: Project, done: Done | None, code: int, setting: Setting, s
         show.tell(line)
     own = next(((job, n) for job, n in recovered if job.uuid == setting.uuid), None)
     if done is not None:
-        return RunSummary(job=own[0].id if own else None, reason="left", exit=128 + signal.SIGINT)
+        return RunSummary(job=own[0].id if own else None, reason=LEFT, exit=128 + signal.SIGINT)
     if own is None:
         raise Unavailable(f"the MPI launcher ended with exit code {code} before the run began", value=code)
     job, lost = own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from provrun.run.agent import Agent
 from provrun.run.interrupts import Interrupts
 from provrun.run.links import Local
 from provrun.run.progress import Progress
+
+LEFT = "left"
+"""The reason of a run that was left at once."""
 
 
 class MaxFails(msgspec.Struct, frozen=True):
@@ -98,10 +102,14 @@ def run(
     try:
         from provrun.project.managing import manage  # meanwhile: it imports much
 
-        return manage(project, setting, local, interrupts, show or Silent())
+        summary = manage(project, setting, local, interrupts, show or Silent())
     finally:
         local.agent.close()
         interrupts.close()
+    if summary.reason == LEFT and summary.job is not None:
+        # Nothing of it runs any more.
+        project.registry.abandon(summary.job, time.time_ns() // 1000)
+    return summary
 
 
 def starter(project: Project, setting: Setting, rank: int, environ: Mapping[str, str]) -> Callable[[], Agent]:

@@ -63,11 +63,17 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
+    """Close the job when all that has been ordered is done."""
+
     state: str
     reason: str
 
 
-Order = Claim | Record | Release | Hello | Look | Capture | Captured | Broken | Close
+class Leave(msgspec.Struct, frozen=True):
+    """Stop where it is: what can be recorded is, and the job stays as it stands."""
+
+
+Order = Claim | Record | Release | Hello | Look | Capture | Captured | Broken | Close | Leave
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -99,11 +105,7 @@ class Told(msgspec.Struct, frozen=True):
     text: str
 
 
-class Closed(msgspec.Struct, frozen=True):
-    """The job is closed; nothing follows."""
-
-
-Answer = Taken | Kept | Held | Told | Broken | Closed
+Answer = Taken | Kept | Held | Told | Broken
 
 
 class Keeper:
@@ -162,9 +164,9 @@ class Keeper:
             given.append(self._answers.popleft())
         return given
 
-    def join(self) -> None:
+    def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the thread that writes."""
-        self._threads[0].join()
+        self._threads[0].join(timeout)
 
     # The thread's side
 
@@ -200,7 +202,7 @@ class Keeper:
 
     def _obey(self, batch: list[Order]) -> bool:
         """Carry out what has gathered: what is released first may be claimed, and claims do not wait for records."""
-        close: Close | None = None
+        end: Close | Leave | None = None
         claim: Claim | None = None
         released: list[Key] = []
         for order in batch:
@@ -220,21 +222,21 @@ class Keeper:
                 case Captured():
                     self._contexts.host(order.host)
                     self._contexts.captured(order.map, order.code, order.environment, _now(), time.monotonic())
-                case Close():
-                    close = order
+                case Close() | Leave():
+                    end = order
                 case Broken():
                     raise order.error
         if released:
             self._registry.release(self._job, released)
-        if claim is not None:
+        if claim is not None and end is None:
             self._claim(claim)
         if self._waiting:
             self._record()
-        if close is not None:
+        if end is not None:
             self._captures.put(None)
-            self._registry.close_job(self._job, close.state, close.reason, _now())
-            self._answer(Closed())
-        return close is not None
+        if isinstance(end, Close):
+            self._registry.close_job(self._job, end.state, end.reason, _now())
+        return end is not None
 
     def _greet(self, hello: Hello) -> None:
         if isinstance(hello.message, Joined):

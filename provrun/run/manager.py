@@ -55,6 +55,7 @@ from provrun.run.progress import Progress
 
 TICK = 0.2  # seconds between looks at the clock
 LOOK = 2.0  # seconds between looks for tasks that somebody has cancelled
+RATED = 1.0  # seconds over which the rate shown is measured
 QUICK = 0.0002  # seconds after which a remote message is looked for while there is traffic
 IDLE = 0.02  # and when there has been none for a while
 
@@ -89,6 +90,9 @@ class Manager:
         self._watch = watch
         self._tell = tell
         self._level = 0
+        self._total = progress.left
+        self._rated = 0
+        self._rated_at = 0.0
         self._ranks: list[int] = []  # of each agent by its number: one that takes another's place gets a new one
         self._current: dict[int, int] = {}
         self._maps: dict[int, RunMap] = {}
@@ -128,6 +132,7 @@ class Manager:
                 if now >= look:
                     look = now + LOOK
                     self._keeper.order(keeper.Look())
+        self._show(time.monotonic())
         # Why there is no agent any more is more than that there is none.
         return f"{self._reason}: {self._loss}" if self._loss and not self._current else self._reason
 
@@ -308,7 +313,14 @@ class Manager:
 
     def _show(self, now: float) -> None:
         progress = self._progress
+        seconds = now - self._began
+        ended = progress.ended
         progress.in_flight = self._dispatcher.in_flight
-        progress.seconds = now - self._began
+        progress.left = max(0, self._total - ended)
         progress.draining = self._dispatcher.stopping
+        if seconds - self._rated_at >= RATED:
+            rate = (ended - self._rated) / (seconds - self._rated_at)
+            progress.rate = rate if not self._rated_at else progress.rate + (rate - progress.rate) / 4
+            self._rated, self._rated_at = ended, seconds
+        progress.seconds = seconds
         self._watch(progress)

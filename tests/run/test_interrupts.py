@@ -45,7 +45,7 @@ def test_the_second_ctrl_c_gives_running_tasks_back(runs: Runs, witness: Witness
     assert runs.run().succeeded == 3
 
 
-def test_the_third_ctrl_c_leaves_at_once_and_the_next_run_recovers(runs: Runs, witness: Witness) -> None:
+def test_the_third_ctrl_c_leaves_at_once_and_what_ran_is_lost(runs: Runs, witness: Witness) -> None:
     # It takes no notice of being stopped.
     runs.submit("t", ["sh", "-c", "trap '' TERM INT; " + witness.shell("{x}") + WAIT], 2)
     process = runs.start("-j", "2")
@@ -55,6 +55,8 @@ def test_the_third_ctrl_c_leaves_at_once_and_the_next_run_recovers(runs: Runs, w
         time.sleep(0.1)
     code, _, _ = finished(process)
     assert code == 130
+    assert runs.counts("t") == {"pending": 2}
+    assert [attempt.outcome for attempt in runs.attempts("t", 0)] == [Outcome.LOST]
     (runs.root / "gate").touch()
     assert runs.run().succeeded == 2
 
