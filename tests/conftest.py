@@ -6,6 +6,7 @@ A real part that this machine lacks skips the test with a reason; where ``CI`` i
 from __future__ import annotations
 
 pytest_plugins = [
+    "fixtures.agents",
     "fixtures.cli",
     "fixtures.home",
     "fixtures.repositories",

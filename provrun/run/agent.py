@@ -15,7 +15,7 @@ import msgspec
 from provrun.core.messages import Codec, Failed, FromAgent, ToAgent
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
-from provrun.run.processes import JOB_VARIABLE, become_subreaper, kill_tree
+from provrun.run.processes import JOB_VARIABLE, become_subreaper, children, kill_tree, read_process
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.setup import SOCKET, Setup
 
@@ -38,6 +38,7 @@ class Agent:
         self.rank = rank
         self._channel = channel
         self._was_subreaper = was_subreaper
+        self._before = set(children())
         self._status: int | None = None
 
     @classmethod
@@ -118,8 +119,18 @@ class Agent:
             os.waitpid(self.pid, 0)
         if self._status != 0:
             sweep(self.job, self.rank)
+            self._kill_orphans()
         if not self._was_subreaper:
             become_subreaper(False)
+
+    def _kill_orphans(self) -> None:
+        """Kill what the spawner's death has made children of this process: sessions begun since it was started."""
+        session = os.getsid(0)
+        for pid in set(children()) - self._before:
+            process = read_process(pid)
+            if process is not None and process.session != session:
+                kill_tree(pid)
+                os.waitpid(pid, 0)
 
     def _reap(self) -> bool:
         if self._status is None:

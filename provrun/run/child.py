@@ -53,6 +53,7 @@ class Child:
         self._loader = loader
         self._project = project
         self._workdir = workdir
+        self._restorer = Restorer(workdir)
         self._pid = os.getpid()
         self._files = Files()
         self._maps: dict[int, RunMap] = {}
@@ -72,10 +73,9 @@ class Child:
 
     def run(self) -> None:
         """Work until the socket is closed."""
-        restorer = Restorer(self._workdir)
         while message := self._next():
             if isinstance(message, Batch):
-                self._run_batch(message, restorer)
+                self._run_batch(message)
             else:
                 self._maps[message.map] = message
                 self._calls.pop(message.map, None)
@@ -94,8 +94,8 @@ class Child:
         del buffer[:end]
         return message
 
-    def _run_batch(self, batch: Batch, restorer: Restorer) -> None:
-        run = self._maps[batch.map]
+    def _run_batch(self, batch: Batch) -> None:
+        run, restorer = self._maps[batch.map], self._restorer
         begin, name = self._lane.begin, run.name
         self._told = time.monotonic_ns()
         self._fresh = _reset_peak()
@@ -203,8 +203,7 @@ class Child:
         return cpu, rss
 
     def _log(self, contents: list[Content]) -> str | None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._restorer.flush()
         _fflush(None)
         if not (self._out.moved or self._err.moved):
             return None

@@ -179,6 +179,8 @@ class Functions:
         lane, place = worker.place.lane, worker.place
         detail: int | None
         outcome, detail, error = died(message.status, self._site.oom_kills)
+        if outcome is Outcome.EXIT:
+            error = f"the process ended with exit code {detail} before the function had returned"
         if why is not None and why[1] is not None:
             outcome, detail, error = why[1], None, why[2]
         out, err = read_tape(place.out), read_tape(place.err)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -88,9 +87,10 @@ class Nursery:
 
     def waiting(self) -> bool:
         """Tell whether it has said something that was not heard yet."""
-        poll = select.poll()
-        poll.register(self.control, select.POLLIN)
-        return any(event & select.POLLIN for _, event in poll.poll(0))
+        try:
+            return bool(self.control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
 
 class Keeper(Protocol):
@@ -169,7 +169,10 @@ class Nurseries:
             nursery.say(Import(map.run, map.example))
 
     def _hear(self, nursery: Nursery) -> None:
-        data = nursery.control.recv(LARGEST_CONTROL)
+        try:
+            data = nursery.control.recv(LARGEST_CONTROL)
+        except ConnectionResetError:  # it died with something of ours unread
+            data = b""
         if not data:
             self._site.loop.unwatch(nursery.control.fileno())
             return
@@ -210,7 +213,7 @@ class Nurseries:
     def _ended(self, nursery: Nursery) -> None:
         """Reap a nursery; if it was not let go its import has killed it, or somebody has."""
         os.waitpid(nursery.pid, 0)
-        while nursery.control.fileno() >= 0 and nursery.waiting():
+        while nursery.waiting():
             self._hear(nursery)
         for number, worker in list(nursery.workers.items()):
             if worker.pid:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from mmap import mmap
@@ -113,8 +114,11 @@ class Nursery:
             lane = Lane(self._memory, message.lane)
             tapes = Tape(out, 1), Tape(err, 2)
             Child(socket.socket(fileno=sock), lane, tapes, self._loader, self._project, self._workdir).run()
-        finally:
             os._exit(0)
+        except BaseException:  # whatever it is, it must be seen in the log of the task that met it
+            traceback.print_exc()
+        finally:
+            os._exit(70)
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from typing import cast
+from typing import TextIO, cast
 
 # The C function: that of `signal` makes an enum of every answer, at ten times the price.
 _getsignal = cast("Callable[[int], object]", import_module("_signal").getsignal)
@@ -34,7 +34,7 @@ class Restorer:
         os.umask(self._umask)
         self._handlers = [(number, _getsignal(number)) for number in _SIGNALS]
         self._filters = list(warnings.filters)
-        self._streams = sys.stdin, sys.stdout, sys.stderr
+        self._streams: tuple[TextIO, ...] = (sys.stdin, sys.stdout, sys.stderr)
 
     def set(self, name: bytes, value: bytes) -> None:
         """Set a variable that `restore` will leave alone."""
@@ -60,9 +60,25 @@ class Restorer:
         if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
             sys.stdin, sys.stdout, sys.stderr = self._streams
 
+    def flush(self) -> None:
+        """Write what Python still holds of the standard streams; one that a task has closed is opened again."""
+        for number, stream in enumerate(self._streams):
+            if number and not _flushed(stream):
+                again = os.fdopen(number, "w", closefd=False, buffering=1 if number == 2 else -1)
+                self._streams = (*self._streams[:number], again, *self._streams[number + 1 :])
+                sys.stdin, sys.stdout, sys.stderr = self._streams
+
     def _restore_environment(self) -> None:
         for name in [name for name in self._now if name not in self._environment]:
             del os.environb[name]
         for name, value in self._environment.items():
             if self._now.get(name) != value:
                 os.environb[name] = value
+
+
+def _flushed(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except ValueError:
+        return False
+    return True

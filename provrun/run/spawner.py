@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections import deque
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -37,6 +37,12 @@ from provrun.run.workers import key_of
 _STRAYS = 0.5  # seconds between looks for processes that tasks left behind
 
 
+class Unusable(NamedTuple):
+    """A map whose recipe cannot be used, and why."""
+
+    problem: str
+
+
 class Spawner:
     """Takes tasks, keeps slots full, reports what ended."""
 
@@ -49,7 +55,7 @@ class Spawner:
         self.site = Site(self._loop, reports, project, setup.job, setup.rank)
         self._commands = Commands(self.site, self._free_cores)
         self._functions = Functions(self.site, setup.slots, self._free_cores, self._again)
-        self._maps: dict[int, CommandRecipe | FunctionMap] = {}
+        self._maps: dict[int, CommandRecipe | FunctionMap | Unusable] = {}
         self._queue: deque[Start] = deque()
         self._slots = self._free = setup.slots
         self._stopping = False
@@ -104,6 +110,9 @@ class Spawner:
                     return
                 self._free -= taken
                 continue
+            if isinstance(recipe, Unusable):
+                self.site.reports.add(not_started(queue.popleft(), recipe.problem))
+                continue
             cores = recipe.policy.cores
             if cores > self._free and self._free < self._slots:
                 return  # a task of more cores than there are runs alone
@@ -119,11 +128,17 @@ class Spawner:
             return 0
 
     def _learn(self, run: RunMap) -> None:
+        try:
+            self._maps[run.map] = self._compile(run)
+        except ProvrunError as problem:
+            self._maps[run.map] = Unusable(problem.message)
+
+    def _compile(self, run: RunMap) -> CommandRecipe | FunctionMap:
         if run.recipe.kind == "function":
-            map = self._maps[run.map] = FunctionMap(run, self.site)
+            map = FunctionMap(run, self.site)
             self._functions.add(map)
-        else:
-            self._maps[run.map] = CommandRecipe(run, self.site)
+            return map
+        return CommandRecipe(run, self.site)
 
     def _again(self, tasks: list[Start]) -> None:
         if self._stopping:

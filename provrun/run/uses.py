@@ -13,7 +13,7 @@ from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import Files, Seen, changed
 from provrun.run.reports import Reports
 
-_GLANCE = 0.02  # seconds between two looks at the files: a message of results is hardly ever shorter
+_SHARE = 0.05  # of the time that may go into looking at files
 _MANY = 1000
 _numbers = count(1)
 
@@ -38,7 +38,7 @@ class Uses:
         self._tool: tuple[str, Seen] | None = None
         self._shared: dict[str, Seen] = {}
         self._held: list[Result] = []
-        self._looked = 0.0
+        self._next_look = 0.0
 
     def again(self) -> Uses:
         """Make the uses that follow when files have changed."""
@@ -95,11 +95,15 @@ class Uses:
             self.grow(self._look([path]), reports)
 
     def changed(self) -> bool:
-        """Tell whether a file is not what the manager was told; looks at most every 20 ms."""
+        """Tell whether a file is not what the manager was told; does not look again at once if that takes long."""
         now = time.monotonic()
-        if not self.announced or now - self._looked < _GLANCE:
+        if not self.announced or now < self._next_look:
             return False
-        self._looked = now
+        found = self._find_change()
+        self._next_look = now + (time.monotonic() - now) / _SHARE
+        return found
+
+    def _find_change(self) -> bool:
         if self._tool and changed(*self._tool):
             return True
         return any(changed(os.path.join(self._project, path), seen) for path, seen in self._files.items()) or any(
