@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from provrun.record.blobs import FILE, LINK, PROGRAM, SUBMODULE, Entry, Found, read_entry, write_blob
 from provrun.record.listing import Listing, Status, Tracked
-from provrun.record.source import SOURCE_LIMIT, is_source, is_written
+from provrun.record.source import SOURCE_LIMIT, Written, is_source
 from provrun.record.view import View
 
 CHANGE_LIMIT = 16 << 20
@@ -47,9 +47,7 @@ class Changes:
     counted: int = 0
 
 
-def find_changes(
-    view: View, status: Status, listing: Listing, is_output: Callable[[str], bool], *, content: bool
-) -> Changes:
+def find_changes(view: View, status: Status, listing: Listing, written: Written, *, content: bool) -> Changes:
     """Return what is not as in HEAD; with ``content`` the bytes of changed files are written into the view.
 
     Submodules are left to the caller.
@@ -61,7 +59,7 @@ def find_changes(
         tracked[item.path] = item
     for item in tracked.values():
         name = os.fsdecode(item.path)
-        if is_written(name) or is_output(name):
+        if written.holds_tracked(name):
             changes.restored[item.path] = item.head
         elif item.same:
             changes.found.append(Change(item.path, item.head, item.index, None))
@@ -72,7 +70,7 @@ def find_changes(
     environments = tuple(path.removesuffix(_MARK) for path in status.untracked if path.endswith(b"/" + _MARK))
     for path in status.untracked:
         name = os.fsdecode(path)
-        if is_written(name) or is_output(name):
+        if name in written:
             continue
         if is_source(name) and not path.startswith(environments) and reader.size(path) <= SOURCE_LIMIT:
             reader.want(path, None, None)

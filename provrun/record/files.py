@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ class StatCache:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+            draft = self._file.with_name(f"{self._file.name}.{os.getpid()}-{threading.get_ident()}")
             draft.write_bytes(msgspec.msgpack.encode(self._known))
             draft.replace(self._file)
         except OSError as error:

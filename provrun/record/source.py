@@ -49,24 +49,49 @@ class KeptOut:
     def __init__(self, patterns: Iterable[str], folder: Path) -> None:
         self._absolute = [os.path.normpath(folder.resolve() / pattern) for pattern in patterns]
 
-    def beneath(self, root: Path) -> Callable[[str], bool]:
-        """Return the test for paths relative to ``root``."""
-        inside = self._beneath(root)
-        if not inside:
-            return lambda _: False
-        matches = re.compile("|".join(_expression(pattern) for pattern in inside)).match
-        return lambda path: matches(path) is not None
+    def beneath(self, root: Path) -> Written:
+        """Return the same for paths relative to ``root``."""
+        return Written(self._beneath(root))
 
     def ignore_lines(self, root: Path) -> list[bytes]:
-        """Return the same patterns as lines of a ``.gitignore`` in ``root``."""
-        return [b"/" + os.fsencode(re.sub(r"([\\\[\]])", r"\\\1", pattern)) for pattern in self._beneath(root)]
+        """Return the patterns as lines of a ``.gitignore`` in ``root``, but those it could not hold."""
+        plain = [pattern for pattern in self._beneath(root) if "\n" not in pattern and not pattern.endswith(" ")]
+        return [b"/" + os.fsencode(re.sub(r"([\\\[\]])", r"\\\1", pattern)) for pattern in plain]
 
-    def _beneath(self, root: Path) -> Sequence[str]:
+    def _beneath(self, root: Path) -> list[str]:
         start = f"{root}/".replace("//", "/")
         return [pattern.removeprefix(start) for pattern in self._absolute if pattern.startswith(start)]
 
 
+class Written:
+    """Tells which files of a working tree, by path in it, tasks or provrun write."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._match = _matcher(patterns)
+        self._match_exactly = _matcher([pattern for pattern in patterns if not _WILD.search(pattern)])
+
+    def __contains__(self, path: str) -> bool:
+        return is_written(path) or self._match(path)
+
+    def holds_tracked(self, path: str) -> bool:
+        """Tell whether a tracked file is no code.
+
+        Tracked source is code even where a pattern fits it, or an output called ``{name}.py`` would hide every edit.
+        """
+        return is_written(path) or (self._match_exactly if is_source(path) else self._match)(path)
+
+
+_WILD = re.compile(r"(\*\*/|\*\*|\*|\?)")
+_WILD_EXPRESSIONS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    if not patterns:
+        return lambda _: False
+    matches = re.compile("|".join(_expression(pattern) for pattern in patterns)).match
+    return lambda path: matches(path) is not None
+
+
 def _expression(pattern: str) -> str:
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    wild = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "(?s:" + "".join(wild.get(part) or re.escape(part) for part in parts) + r")(?:/|\Z)"
+    parts = _WILD.split(pattern)
+    return "(?s:" + "".join(_WILD_EXPRESSIONS.get(part) or re.escape(part) for part in parts) + r")(?:/|\Z)"

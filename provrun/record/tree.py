@@ -83,10 +83,10 @@ def look(place: Place, how: Looking, prefix: str = "") -> Lying:
         head = how.read_head(view)
         listing = Listing(listed.output())
         status = parse_status(asked.output())
-        is_output = how.kept_out.beneath(place.root)
+        written = how.kept_out.beneath(place.root)
 
         inner = [*_submodules(view, listing, how, prefix), *_nested(view, status, how, prefix)]
-        changes = find_changes(view, status, listing, is_output, content=how.patch)
+        changes = find_changes(view, status, listing, written, content=how.patch)
         converted = find_converted(view, status, listing, changes.found, how.known)
         found = [change for change in changes.found if change.path not in converted]
         fitting, large = _fit(view, found) if how.patch else (found, [])
@@ -139,10 +139,10 @@ def _submodules(view: View, listing: Listing, how: Looking, prefix: str) -> Iter
 
 def _nested(view: View, status: Status, how: Looking, prefix: str) -> Iterator[Inner]:
     """Yield the repositories that lie untracked in the working tree, but for other working trees of this one."""
-    is_output = how.kept_out.beneath(view.place.root)
+    written = how.kept_out.beneath(view.place.root)
     for path in status.folders:
         place = at(view.place.root / os.fsdecode(path))
-        if place and place.common != view.place.common and not is_output(os.fsdecode(path)):
+        if place and place.common != view.place.common and os.fsdecode(path) not in written:
             lying = look(place, how, f"{prefix}{shown(path)}/")
             if lying.head.commit:
                 yield Inner(path, (SUBMODULE, lying.head.commit), lying)

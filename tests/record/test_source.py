@@ -153,6 +153,27 @@ def test_tracked_outputs_stand_as_committed_whatever_tasks_write(git_repo: Path,
     assert tree_after(git_repo, captured.code.commit, captured.patch, tmp_path / "clone") == captured.code.tree
 
 
+@pytest.mark.parametrize("pattern", ["*.py", "*", "**/*.py", "anal?sis.py"])
+def test_a_pattern_of_outputs_does_not_hide_edits_of_tracked_source(git_repo: Path, pattern: str) -> None:
+    (git_repo / "analysis.py").write_text("edited\n")
+    (git_repo / "made.py").write_text("made\n")
+    code = capture(git_repo, exclude=[pattern, "m*.py"]).code
+    assert (code.dirty, code.tree) == (True, lying(git_repo))
+
+
+def test_tracked_source_named_as_output_is_no_code(git_repo: Path) -> None:
+    (git_repo / "analysis.py").write_text("made anew\n")
+    assert not capture(git_repo, exclude=["analysis.py"]).code.dirty
+
+
+@pytest.mark.parametrize("name", ["!x.py", "#x.py", "sp .py", "end ", "a\nb.py", "[x].py", "back\\slash.py", "$x.py"])
+def test_outputs_of_any_name_are_kept_out(git_repo: Path, name: str) -> None:
+    (git_repo / name).write_text("made\n")
+    (git_repo / "b.py").write_text("source\n")
+    code = capture(git_repo, exclude=[name]).code
+    assert (code.tree, code.untracked_counted) == (lying(git_repo, "b.py"), 0)
+
+
 def test_pipes_and_sockets_are_passed_over(git_repo: Path) -> None:
     os.mkfifo(git_repo / "pipe.py")
     assert not capture(git_repo).code.dirty
