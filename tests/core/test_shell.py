@@ -49,6 +49,7 @@ UNSAFE = [
     ("cat <<EOF\n@\nEOF", "here-document"),
     ("echo \\@", "backslash"),
     ("cat <<@\n", "intricate"),
+    ("cat <<` @`", "intricate"),
     ("$(case x in x) echo '@';; esac)", "intricate"),
     ("\"${x:-'}\" '@'", "intricate"),
     ("`echo '` ' @ '", "intricate"),
