@@ -13,7 +13,7 @@ import click
 from provrun.cli.options import Face, MapName, command
 from provrun.cli.output import encode
 from provrun.core.states import State
-from provrun.errors import NotFound, UsageError
+from provrun.errors import UsageError
 
 if TYPE_CHECKING:
     from provrun.query.rows import Row
@@ -95,16 +95,17 @@ def find(face: Face, conditions: tuple[str, ...], limit: int | None) -> None:
 def print_rows(face: Face, key: str, rows: Iterator[Row], columns: list[str]) -> None:
     """Print rows as they come: ``{key: [...]}`` with ``--json``, REFs with ``-q``, else a table of columns."""
     out = face.out
-    first = list(islice(rows, 1))  # an error before the first row is then all that is printed
-    rows = chain(first, rows)
+    plain = out.json or out.quiet
+    head = list(islice(rows, 1 if plain else HEAD))  # an error that comes up to here is all that is printed
+    if not plain:
+        _known(columns, head)
+    rows = chain(head, rows)
     if out.json:
         _print_json(key, rows)
     elif out.quiet:
         out.refs(str(row["task"]) for row in rows)
     else:
-        head = list(islice(rows, HEAD))
-        _known(columns, head)
-        out.table(([_cell(row, column) for column in columns] for row in chain(head, rows)), columns)
+        out.table(([_cell(row, column) for column in columns] for row in rows), columns)
 
 
 def _print_json(key: str, rows: Iterable[Row]) -> None:
@@ -163,11 +164,11 @@ def _value(row: Row, column: str) -> object:
 
 
 def _known(columns: list[str], head: list[Row]) -> None:
-    """Raise `NotFound` for a column that no row has."""
+    """Raise `UsageError` for a column that none of these rows has."""
     from provrun.core.nearest import suggestion
     from provrun.query.rows import FIELDS, keys
 
     known = {*FIELDS, *(key for row in head for part in ("params", "result") for key in keys(row[part]) or ())}
     for column in columns:
         if head and column not in known and column.partition(".")[2] not in known:
-            raise NotFound(f"no column {column}", value=column, next=suggestion(column, known, "see provrun show TASK"))
+            raise UsageError(f"no column {column}", value=column, next=suggestion(column, known, "see provrun show TASK"))
