@@ -171,4 +171,5 @@ def _known(columns: list[str], head: list[Row]) -> None:
     known = {*FIELDS, *(key for row in head for part in ("params", "result") for key in keys(row[part]) or ())}
     for column in columns:
         if head and column not in known and column.partition(".")[2] not in known:
-            raise UsageError(f"no column {column}", value=column, next=suggestion(column, known, "see provrun show TASK"))
+            nearest = suggestion(column, known, "provrun show TASK tells all there is")
+            raise UsageError(f"no column {column}", value=column, next=nearest)
