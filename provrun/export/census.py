@@ -9,9 +9,9 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from provrun.core.canonical import encode
+from provrun.core.canonical import decode, encode
 from provrun.core.history import Circumstances, History, Tried
 from provrun.core.states import Outcome, State
 from provrun.export.parameters import Parameters
@@ -179,7 +179,7 @@ class Census:
 
     def _count(self, history: History) -> None:
         self.states[history.state] += 1
-        params: dict[str, object] = json.loads(history.params)
+        params = _params(history.params)
         self.params.add(params)
         shown = history.shown
         if shown is None:
@@ -266,6 +266,11 @@ class Census:
             cohort.reads[ReadPart(map, "accepted", key)] += n
         # Fewer or more than it read: some of them were run again or added since.
         cohort.stale_reads[map] += abs(read - sum(found.values()))
+
+
+def _params(text: str) -> dict[str, object]:
+    """Read parameters; most have nothing in them for which JSON has no word."""
+    return cast("dict[str, object]", decode(text) if '"$' in text else json.loads(text))
 
 
 def map_accepted(standing: Standing, indices: Iterable[int]) -> Iterable[CohortKey | None]:

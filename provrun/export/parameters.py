@@ -10,7 +10,17 @@ from provrun.core.canonical import encode
 DISTINCT = 100_000
 SHOWN_VALUES = 8
 SHOWN_CHARACTERS = 256
-_KINDS = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null", list: "list"}
+
+
+class _NonFinite:
+    """The kind under which NaN and infinities are counted."""
+
+
+_KINDS: dict[type, str] = {
+    bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null", list: "list", dict: "mapping",
+    _NonFinite: "number",
+}
+_BY_TEXT = (list, dict, _NonFinite)
 
 
 class Parameter:
@@ -27,17 +37,22 @@ class Parameter:
         self._distinct = 0
 
     def add(self, value: object) -> None:
-        """Count one value, as it stands in canonical JSON read by a JSON reader."""
+        """Count one value."""
         self.count += 1
         kind = type(value)
+        item: object = value
+        if kind is float and not math.isfinite(cast("float", value)):
+            # No NaN equals another: they are told apart, like lists and mappings, by their canonical text.
+            self.non_finite += 1
+            kind, item = _NonFinite, encode(value)
+        elif kind is list or kind is dict:
+            item = encode(value)
         seen = self._seen.get(kind)
         if seen is None:
             seen = self._seen[kind] = set()
-        item = encode(value) if kind is list or kind is dict else value
+            self.kinds.add(_KINDS[kind])
         if item in seen:
-            self.non_finite += kind is dict and _is_non_finite(value)
             return
-        self.kinds.add(_KINDS.get(kind) or ("number" if _is_non_finite(value) else "mapping"))
         if not self.full:
             seen.add(item)
             self._distinct += 1
@@ -48,8 +63,6 @@ class Parameter:
                 self.minimum = number
             if self.maximum is None or number > self.maximum:
                 self.maximum = number
-        elif kind is dict:
-            self.non_finite += _is_non_finite(value)
 
     @property
     def distinct(self) -> int:
@@ -61,7 +74,7 @@ class Parameter:
         if self._distinct > SHOWN_VALUES:
             return None
         texts = [
-            cast("str", item) if kind is list or kind is dict else encode(item)
+            cast("str", item) if kind in _BY_TEXT else encode(item)
             for kind, seen in self._seen.items()
             for item in seen
         ]
@@ -84,10 +97,6 @@ class Parameters:
             if found is None:
                 found = self.by_name[name] = Parameter()
             found.add(value)
-
-
-def _is_non_finite(value: object) -> bool:
-    return isinstance(value, dict) and "$float" in value
 
 
 def _by_value(text: str) -> tuple[int, float, str]:

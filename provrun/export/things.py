@@ -88,7 +88,7 @@ class Things:
             self.page.entity(
                 name, ["prov:Plan", "CodeVersion"], digest=key, kind=code.kind,
                 tree=f"swh:1:dir:{code.tree}" if code.tree else None,
-                commit=f"swh:1:rev:{code.commit}" if code.commit else None, repository=code.remote,
+                commit=f"swh:1:rev:{code.commit}" if code.commit else None, repository=_published(code.remote),
                 dirty=code.dirty if code.kind == "git" else None, patchDigest=code.patch_digest,
                 unpatched=list(code.unpatched), filesDigest=code.files_digest,
                 captured=ended_at(captured.at),
@@ -146,3 +146,10 @@ class Things:
             versions.sort()
             for (_, earlier), (_, later) in pairwise(versions):
                 self.page.revision(self.code(later), self.code(earlier))
+
+
+def _published(remote: str | None) -> str | None:
+    """Give the address of a repository that others can reach; folders of this machine stay out of a page."""
+    if remote is None or remote.startswith(("/", ".", "~", "file:")):
+        return None
+    return remote if "://" in remote or ":" in remote else None
