@@ -85,7 +85,7 @@ def test_each_cohort_follows_one_code_and_a_fix_revises_the_code_before(study: S
 def test_parameters_are_told_by_kind_range_and_values(study: Study, write: Write) -> None:
     tell(study)
     page = graph(write)
-    found = [node for node in page.objects(of_map(page, "Parameters", "scan")[0], PR.parameter)]
+    found = list(page.objects(of_map(page, "Parameters", "scan")[0], PR.parameter))
     x, y = (node for name in "xy" for node in found if isinstance(node, URIRef) and said(page, node, "name") == name)
     assert [said(page, x, name) for name in ("count", "distinct", "minimum", "maximum")] == ["41", "11", "0", "99"]
     assert said(page, y, "nonFinite") == "1"
