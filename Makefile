@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= 2
+ARGS ?=
 
 .PHONY: help demo test bench soak lint docs packages clean
 
@@ -19,7 +20,7 @@ demo: $(VENV)/.for-demo ## run a real three-stage study on all cores and export 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/localization/demo
 
 test: packages lint ## check the code and run the whole suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.for-test ## ruff, mypy and the import contract
 	@$(BIN)/python -m compileall -q provrun
@@ -32,7 +33,7 @@ bench: packages $(VENV)/.for-test ## measure everything against the machine's ow
 	@$(BIN)/python tests/benchmarks $(ONLY)
 
 soak: packages $(VENV)/.for-test ## the long runs
-	$(BIN)/python -m pytest -m soak -n 0
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 docs: $(VENV)/.for-test ## build the documentation into site/
 	@$(BIN)/python .ci/commands-page >docs/reference/commands.md
