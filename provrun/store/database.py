@@ -19,7 +19,7 @@ from provrun.errors import ProvrunError, StorageFailed, Unavailable
 Row = tuple[Any, ...]
 
 BUSY_TIMEOUT = 60.0  # seconds a writer waits for another one
-CACHE_KIB = 32_000
+CACHE_KIB = 8_000
 BATCH = 5_000  # rows of one page of a long read
 
 
