@@ -44,7 +44,7 @@ LONG = 2.0  # seconds from which a task is not queued behind another: a round tr
 SHORTEST = 1e-4  # seconds: what even an empty task costs an agent
 WINDOW = 3.0  # seconds of work claimed from the registry
 MOST_CLAIMED = 10_000
-MOST_UNRECORDED = 50_000  # beyond it the registry is too slow, and nothing more is claimed until it follows
+MOST_UNRECORDED = 20_000  # beyond it the registry is too slow, and nothing more is claimed until it follows
 POLL = 2.0  # seconds between looks for tasks that others have added or given back
 MEMORY = 64  # results over which a measured duration is averaged
 
