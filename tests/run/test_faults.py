@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from fixtures.runs import Runs, finished, processes_of, until
 from fixtures.witness import Witness
-
 from provrun.core.states import Outcome
 from provrun.project.recovering import recover
 

@@ -8,7 +8,6 @@ import time
 
 from fixtures.runs import Runs, finished, until
 from fixtures.witness import Witness
-
 from provrun.core.states import Outcome
 from provrun.run.interrupts import Interrupts
 

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from fixtures.launchers import Launcher
 from fixtures.runs import Runs, finished, processes_of, until
 from fixtures.witness import Witness
-
 from provrun.core.states import Outcome
 from provrun.run.launcher import find, launched_rank, launched_size, without_launcher
 

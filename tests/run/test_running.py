@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from fixtures.runs import Runs, finished, until
 from fixtures.witness import Witness
-
 from provrun.core.records import Dependency
 from provrun.core.states import Outcome, State
 from provrun.errors import NotFound
@@ -163,6 +163,24 @@ def test_nothing_is_said_when_the_code_is_that_of_the_submission(runs: Runs) -> 
     runs.submit("scan", ["true"], 1)
     runs.run()
     assert runs.heard.told == []
+
+
+def test_code_edited_while_it_runs_is_the_code_of_what_ran_after(runs: Runs) -> None:
+    module = runs.root / "slow.py"
+    wait = "import time, pathlib\ndef f(x):\n    time.sleep(0.05)\n    pathlib.Path(f'began-{x}').touch()\n"
+    module.write_text(f"{wait}    return 1\n")
+    runs.submit("scan", "slow.py:f", 60)
+    process = runs.start("-j", "1")
+    until((runs.root / "began-5").exists, "some tasks ended")
+    module.write_text(f"{wait}    return 2\n")
+    code, _, _ = finished(process)
+    assert code == 0
+    registry = runs.registry()
+    attempts = [registry.attempts(1, index)[0] for index in range(60)]
+    codes = {attempt.result: registry.context(attempt.context).code for attempt in attempts}
+    registry.close()
+    assert {attempt.result for attempt in attempts} == {"1", "2"}
+    assert codes["1"] != codes["2"]
 
 
 def test_progress_is_shown_while_tasks_run(runs: Runs) -> None:
