@@ -148,7 +148,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_task_failed",
         "task",
-        ["map_id", "idx"],
+        ["map_id", "state", "idx"],
         unique=False,
         sqlite_where=sa.text("state = 4"),
         postgresql_where=sa.text("state = 4"),

@@ -90,15 +90,16 @@ def _take_run(db: Database, job: int, run: Run, limit: int) -> list[Row]:
 
 
 def _take_sqlite(db: Database, job: int, run: Run, limit: int) -> list[Row]:
+    # Left to itself SQLite reads along the primary key, past all tasks that have been run.
     found = db.fetch(
-        "select idx, attempts+1, params, fails, upstream, limits from task"
+        "select idx, attempts+1, params, fails, upstream, limits from task indexed by ix_task_pending"
         " where state=1 and map_id=? and priority=? and idx<? order by idx limit ?",
         (*run, limit),
     )
     if found:
         # What was found is all that is pending between the first and the last: one range, not a list.
         db.run(
-            "update task set state=2, job_id=?, attempts=attempts+1"
+            "update task indexed by ix_task_pending set state=2, job_id=?, attempts=attempts+1"
             " where state=1 and map_id=? and priority=? and idx>=? and idx<=?",
             (job, run.map, run.priority, found[0][0], found[-1][0]),
         )

@@ -74,6 +74,6 @@ def reading(db: Database, edge: Edge, numbers: Sequence[int]) -> list[int]:
     """Give the tasks that stem from upstream tasks, groups or chunks of these numbers."""
     scope, values = db.among("upstream", numbers)
     found = db.fetch(
-        f"select idx from task where map_id=? and {scope} and idx<? order by idx", (edge.map, *values, edge.size)
+        f"select idx from task where map_id=? and {scope} and +idx<? order by idx", (edge.map, *values, edge.size)
     )
     return [row[0] for row in found]

@@ -209,7 +209,7 @@ task = Table(
 for _state, _name, _columns in (
     (1, "pending", (task.c.map_id, task.c.priority, task.c.idx)),
     (2, "running", (task.c.job_id, task.c.map_id, task.c.idx)),
-    (4, "failed", (task.c.map_id, task.c.idx)),
+    (4, "failed", (task.c.map_id, task.c.state, task.c.idx)),  # not the primary key's columns: SQLite would take that
 ):
     Index(
         f"ix_task_{_name}",

@@ -136,7 +136,7 @@ CREATE TABLE task (
 )
  WITHOUT ROWID;
 
-CREATE INDEX ix_task_failed ON task (map_id, idx) WHERE state = 4;
+CREATE INDEX ix_task_failed ON task (map_id, state, idx) WHERE state = 4;
 
 CREATE INDEX ix_task_pending ON task (map_id, priority, idx) WHERE state = 1;
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import count, islice, repeat
 from typing import TypeVar
 
 import msgspec
 
+from provrun.core.states import State
 from provrun.store import rows
 from provrun.store.counting import Shifts
 from provrun.store.database import Database
@@ -19,8 +21,6 @@ PAUSE = 0.02  # seconds between transactions while a job is running, so that its
 Item = TypeVar("Item")
 NewTask = tuple[str, int | None, int]
 """Parameters, upstream number and state of a task to be."""
-
-_TASK = ("map_id", "idx", "params", "upstream", "state", "priority")
 
 
 class Staged(msgspec.Struct):
@@ -53,25 +53,34 @@ class Stage:
             self.first_parts[map] = parts
         return staged
 
+    def plain(self, map: int, texts: Iterable[str], state: State, priority: int) -> int:
+        """Write tasks that stem from no others, all in one state; give their number."""
+        before = self.open(map).added
+        for chunk in chunks(texts):
+            same = (repeat(int(state)), repeat(priority))
+            self._write(map, ("params", "state", "priority"), (chunk, *same), len(chunk))
+            self.shifts[map, state] += len(chunk)
+        return self.maps[map].added - before
+
     def tasks(self, map: int, made: Iterable[NewTask], priority: int) -> int:
         """Write tasks; give their number."""
-        staged = self.open(map)
-        before = staged.added
+        before = self.open(map).added
         for chunk in chunks(made):
-            index = staged.first + staged.added
-            with self.db.writing():
-                self.db.insert(
-                    "task", _TASK,
-                    [
-                        (map, index + n, params, upstream, state, priority)
-                        for n, (params, upstream, state) in enumerate(chunk)
-                    ],
-                )
-            staged.added += len(chunk)
-            for _, _, state in chunk:
-                self.shifts[map, state] += 1
-            self._rest(chunk)
-        return staged.added - before
+            params, upstream, states = zip(*chunk, strict=True)
+            columns = ("params", "upstream", "state", "priority")
+            self._write(map, columns, (params, upstream, states, repeat(priority)), len(chunk))
+            for state, n in Counter(states).items():
+                self.shifts[map, state] += n
+        return self.maps[map].added - before
+
+    def _write(self, map: int, columns: tuple[str, ...], values: tuple[Iterable[object], ...], n: int) -> None:
+        staged = self.maps[map]
+        index = count(staged.first + staged.added)
+        with self.db.writing():
+            # Made by zip, since a loop of ours over each row would cost a quarter of what storing it does.
+            self.db.insert("task", ("map_id", "idx", *columns), zip(repeat(map), index, *values, strict=False))
+        staged.added += n
+        self._rest(n)
 
     def points(self, map: int, texts: Iterable[str]) -> int:
         """Write own points of a map that builds on another one; give their number."""
@@ -84,7 +93,7 @@ class Stage:
                     [(map, staged.points + n, text) for n, text in enumerate(chunk)],
                 )
             staged.points += len(chunk)
-            self._rest(chunk)
+            self._rest(len(chunk))
         return staged.points - before
 
     def parts(self, map: int, made: Iterable[tuple[str, str, int]]) -> None:
@@ -100,11 +109,11 @@ class Stage:
                     ],
                 )
             staged.parts += len(chunk)
-            self._rest(chunk)
+            self._rest(len(chunk))
 
-    def _rest(self, chunk: Sequence[object]) -> None:
+    def _rest(self, n: int) -> None:
         """Let a running job's manager write before the next chunk."""
-        if len(chunk) == CHUNK:
+        if n == CHUNK:
             time.sleep(self._pause)
 
 

@@ -57,8 +57,8 @@ class _Submission:
         ready = all(flow.is_open(self._db, edge) for edge in whole if edge.gate)
         if driver is None:
             ready = ready and not any(one.upstream_tasks for one in self._spec.dependencies)
-            state = int(State.PENDING if ready else State.WAITING)
-            added = self._stage.tasks(self._map, ((text, None, state) for text in texts), self._priority)
+            state = State.PENDING if ready else State.WAITING
+            added = self._stage.plain(self._map, texts, state, self._priority)
         else:
             added = self._expand(driver, texts, ready)
         self._grow(self._map)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fixtures.study import Study, grid
+from fixtures.study import AT, Study, grid
 from provrun.core.records import Dependency, OnFailed
 from provrun.core.states import Outcome, State
 from provrun.errors import InvalidInput, NotFound, Refused
@@ -243,3 +243,19 @@ def test_other_dependencies_under_the_same_name_are_refused(study: Study) -> Non
     study.submit("b", [{}], on=[each("a")])
     with pytest.raises(Refused, match="builds on each a became builds on all a"):
         study.submit("b", [{}], on=[whole("a")])
+
+
+def test_a_task_that_must_run_again_waits_when_what_it_follows_was_taken_up_again(study: Study) -> None:
+    study.submit("a", grid(x=1))
+    study.submit("b", grid(y=3), on=[after("a")])
+    job = study.job()
+    study.run(job, "a")
+    failing, given_back, _ = study.claim(job, "b")
+    study.registry.rerun(study.id("a"), None)
+    assert study.states("b") == "rrr"
+    assert study.fail(job, [failing], again=True) == 0
+    study.registry.release(job, [(given_back.map, given_back.index, given_back.number)])
+    study.registry.abandon(job, AT)
+    assert study.states("b") == "www"
+    study.run(study.job(), "a")
+    assert study.states("b") == "ppp"

@@ -62,24 +62,28 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "registry"):
+            problems = self.registry.check()
             self.registry.close()
+            assert problems == []
 
     def _submit(self, name: str, params: list[dict[str, Any]], on: list[Dependency]) -> None:
         self.study.submit(name, params, on=on)
         self.model.submit(name, params, on)
 
-    @rule(values=points)
-    def submit_again(self, values: list[int]) -> None:
-        self.append(values)
-
     def append(self, values: list[int]) -> None:
         """Submit or extend the map that builds on nothing."""
         self._submit("a", [{"x": value, "g": value % 2} for value in values], [])
 
-    @precondition(lambda self: 0 < len(self.model.maps) < len(NAMES))
-    @rule(data=st.data(), kind=kinds, skip=st.booleans(), values=points)
-    def build_on(self, data: st.DataObject, kind: str, skip: bool, values: list[int]) -> None:
-        self.build(data, kind, skip, values)
+    @rule(data=st.data(), values=points, where=st.sampled_from(["first", "other", "new"]))
+    def submit(self, data: st.DataObject, values: list[int], where: str) -> None:
+        others = sorted(set(self.model.maps) - {"a"})
+        if where == "new" and len(self.model.maps) < len(NAMES):
+            self.build(data, data.draw(kinds), data.draw(st.booleans()), values)
+        elif where == "other" and others:
+            map = self.model.maps[data.draw(st.sampled_from(others))]
+            self._submit(map.name, [{map.name: value} for value in values], map.dependencies)
+        else:
+            self.append(values)
 
     def build(self, data: st.DataObject, kind: str, skip: bool, values: list[int]) -> None:
         name = NAMES[len(self.model.maps)]
@@ -100,16 +104,12 @@ class Histories(RuleBasedStateMachine):
         tasks = self.model.maps[name].tasks
         return set.intersection(*(set(task.params) for task in tasks)) if tasks else set()
 
-    @precondition(lambda self: len(self.model.maps) > 1)
-    @rule(data=st.data(), values=points)
-    def extend(self, data: st.DataObject, values: list[int]) -> None:
-        map = self.model.maps[data.draw(st.sampled_from(sorted(set(self.model.maps) - {"a"})))]
-        self._submit(map.name, [{map.name: value} for value in values], map.dependencies)
-
     @precondition(lambda self: self.model.maps)
     @rule(data=st.data(), limit=st.integers(1, 6), job=st.integers(0, 1))
     def claim(self, data: st.DataObject, limit: int, job: int) -> None:
-        names = data.draw(st.permutations(sorted(self.model.maps)))
+        self._claim(job, data.draw(st.permutations(sorted(self.model.maps))), limit)
+
+    def _claim(self, job: int, names: list[str], limit: int) -> None:
         claimed = self.registry.claim(self.jobs[job], [self.study.id(name) for name in names], limit)
         expected = [
             (name, index)
@@ -130,7 +130,9 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def run(self, data: st.DataObject) -> None:
         """Claim all that is pending of some maps and let it succeed, twice."""
-        chosen = data.draw(st.sets(st.sampled_from(sorted(self.model.maps)), min_size=1))
+        self._run(data.draw(st.sets(st.sampled_from(sorted(self.model.maps)), min_size=1)))
+
+    def _run(self, chosen: set[str]) -> None:
         for _ in range(2):
             claimed = self.study.claim(self.jobs[0], *sorted(chosen))
             context = self.study.context(self.jobs[0])
@@ -151,6 +153,10 @@ class Histories(RuleBasedStateMachine):
         job = self.held[batch[0]][0]
         chosen = [self.held[n] for n in batch if self.held[n][0] == job]
         endings = [data.draw(st.sampled_from(ENDINGS)) for _ in chosen]
+        self._record(chosen, endings)
+
+    def _record(self, chosen: list[tuple[int, Claimed]], endings: list[tuple[Outcome, State]]) -> None:
+        job = chosen[0][0]
         context = self.study.context(job)
         self.registry.record(
             job, [ended(one, context, *ending) for (_, one), ending in zip(chosen, endings, strict=True)]
@@ -163,16 +169,41 @@ class Histories(RuleBasedStateMachine):
     def _name(self, map: int) -> str:
         return next(name for name, id in self.study.ids.items() if id == map)
 
-    @precondition(lambda self: self.dropped)
-    @rule(data=st.data())
+    @precondition(lambda self: len(self.model.maps) > 1)
+    @rule(data=st.data(), ending=st.sampled_from([*ENDINGS, None]))
+    def race(self, data: st.DataObject, ending: tuple[Outcome, State] | None) -> None:
+        """Change what running tasks wait for, then record them or lose their job."""
+        name = data.draw(st.sampled_from(sorted(set(self.model.maps) - {"a"})))
+        upstream = data.draw(st.sampled_from([one.upstream for one in self.model.maps[name].dependencies]))
+        self._run(set(self.model.maps) - {name})
+        known = len(self.held)
+        self._claim(0, [name], 3)
+        verb = data.draw(st.sampled_from(["append", "rerun", "retry", "cancel"]))
+        if verb == "append":
+            self.append([10 + len(self.model.maps["a"].tasks)])
+        else:
+            self._change(upstream, verb, None)
+        if ending is None:
+            self.abandon(0)
+        elif len(self.held) > known:
+            self._record(self.held[known:], [ending] * (len(self.held) - known))
+
+    @rule(data=st.data(), how=st.sampled_from(["late", "release", "abandon"]))
+    def disturb(self, data: st.DataObject, how: str) -> None:
+        """Record an attempt late, give a task back, or lose a whole job."""
+        if how == "late" and self.dropped:
+            self.record_late(data)
+        elif how == "release" and self.held:
+            self.release(data)
+        else:
+            self.abandon(data.draw(st.integers(0, 1)))
+
     def record_late(self, data: st.DataObject) -> None:
         job, one = data.draw(st.sampled_from(self.dropped))
         outcome, state = data.draw(st.sampled_from(ENDINGS))
         self.registry.record(job, [ended(one, self.study.context(job), outcome, state)])
         self.model.end(self._name(one.map), one.index, one.number, outcome, state, job)
 
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         job, one = data.draw(st.sampled_from(self.held))
         task = self.model.maps[self._name(one.map)].tasks[one.index]
@@ -181,7 +212,6 @@ class Histories(RuleBasedStateMachine):
             self.model.give_back(self._name(one.map), one.index, lost=False)
         self.held.remove((job, one))
 
-    @rule(which=st.integers(0, 1))
     def abandon(self, which: int) -> None:
         job = self.jobs[which]
         lost = [
@@ -201,8 +231,10 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), verb=st.sampled_from(["retry", "rerun", "cancel"]), everything=st.booleans())
     def change(self, data: st.DataObject, verb: str, everything: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.model.maps)))
+        self._change(name, verb, None if everything else data.draw(st.lists(st.integers(0, 7), max_size=3)))
+
+    def _change(self, name: str, verb: str, named: list[int] | None) -> None:
         total = len(self.model.maps[name].tasks)
-        named = None if everything else data.draw(st.lists(st.integers(0, 7), max_size=3))
         id = self.study.id(name)
         if verb == "retry":
             done = self.registry.retry(id, named, time=None, memory=None)
@@ -235,7 +267,6 @@ class Histories(RuleBasedStateMachine):
                 recorded = {one.number: one.outcome for one in self.registry.attempts(id, index)}
                 assert recorded == task.recorded
                 assert task.accepted == 0 or task.state in ENDED
-        assert self.registry.check() == []
 
 
 def _run(create: Callable[[], Registry], examples: int) -> None:
@@ -255,7 +286,7 @@ def test_random_histories_in_sqlite_agree_with_the_model(tmp_path: Path) -> None
         registry.database.run("pragma synchronous=off")  # what a crash leaves is another test's business
         return registry
 
-    _run(create, 50)
+    _run(create, 60)
 
 
 def test_random_histories_in_postgresql_agree_with_the_model(postgres_url: str) -> None:
