@@ -35,8 +35,10 @@ bench: packages $(VENV)/.for-test ## measure everything against the machine's ow
 soak: packages $(VENV)/.for-test ## the long runs
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
-docs: $(VENV)/.for-test ## build the documentation into site/
-	@$(BIN)/python .ci/commands-page >docs/reference/commands.md
+docs: packages $(VENV)/.for-test ## build the documentation into site/
+	@$(BIN)/python .ci/reference-page commands >docs/reference/commands.md
+	@$(BIN)/python .ci/reference-page states >docs/reference/states.md
+	@$(BIN)/python -c 'from provrun.core.states import drawing; print(drawing())' | dot -Tsvg >docs/reference/states.svg
 	@$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 

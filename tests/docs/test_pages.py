@@ -37,6 +37,12 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "tutorial" / "index.html").exists()
 
 
+def test_the_page_of_states_is_the_table_that_the_program_obeys() -> None:
+    command = [sys.executable, ROOT / ".ci" / "reference-page", "states"]
+    made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert (ROOT / "docs" / "reference" / "states.md").read_text() == made, "make docs writes the page anew"
+
+
 def test_output_may_leave_out_words_and_lines() -> None:
     printed = ["took 1.25 s", "a", "b", "end"]
     assert matches(["took ... s", "...", "end"], printed)
