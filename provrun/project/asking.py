@@ -74,7 +74,7 @@ def view(project: Project, *, check: bool = False) -> View:
     if check:
         from provrun.record.environment import capture_environment
 
-        environment = capture_environment().digest
+        environment = capture_environment()
     return View(
         project.reads, folder=folder, digest=_Digests(project), pack=pack, log=log,
         over=over, now=time.time_ns() // 1000, environment=environment,

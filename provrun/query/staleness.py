@@ -103,13 +103,15 @@ class Staleness:
     """Judges the results of one map.
 
     ``folder`` is the absolute folder its tasks start in, ``environment`` the digest of the present environment, None
-    where none was ever captured; ``reads`` tells what has changed of the results of other maps that attempts read.
+    where none was ever captured, ``software`` gives what counts of an environment by its digest; ``reads`` tells what
+    has changed of the results of other maps that attempts read.
     """
 
     def __init__(
         self, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
-        reads: ReadResults | None = None,
+        reads: ReadResults | None = None, *, software: Callable[[str], str],
     ) -> None:
+        self._software = software
         self._folder = folder
         self._contexts = contexts
         self._digest = digest
@@ -162,8 +164,10 @@ class Staleness:
                 yield from self._compared("tool", *context.uses.tool)
         for path, then, _ in context.inputs:
             yield from self._compared("input", path, then)
-        if self._environment is not None and context.environment != self._environment:
-            yield Change("environment", "environment", context.environment, self._environment)
+        # Numbers of threads belong to the job: a login node has other ones than a compute node.
+        then, now = context.environment, self._environment
+        if now is not None and then != now and self._software(then) != self._software(now):
+            yield Change("environment", "environment", then, now)
 
     def _compared(self, kind: Literal["code", "tool", "input"], path: str, then: str) -> tuple[Change, ...]:
         full = posixpath.join(self._folder, path)

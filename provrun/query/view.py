@@ -15,6 +15,7 @@ from provrun.query.rows import Rows, accepted_text
 from provrun.query.staleness import Digest, ReadResults, Staleness
 
 if TYPE_CHECKING:
+    from provrun.core.environment import Environment
     from provrun.ports import Reads
 
 
@@ -54,13 +55,13 @@ class View:
     ``folder`` gives the absolute folder the tasks of a map start in, ``digest`` the SHA-256 of a file now, ``pack`` the
     record at a place of a job's packs (by the job's uuid), ``log`` reads such a record as what an attempt printed,
     ``over`` tells whether a job that never said that it ended is over. ``now`` is the present time in microseconds;
-    ``environment`` overrules the environment captured last (its digest).
+    ``environment`` overrules the environment captured last.
     """
 
     def __init__(
         self, reads: Reads, *, folder: Callable[[MapRecord], str], digest: Digest,
         pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], over: Callable[[JobRecord], bool],
-        now: int, environment: str | None = None,
+        now: int, environment: Environment | None = None,
     ) -> None:
         self.reads = reads
         self.folder = folder
@@ -77,7 +78,13 @@ class View:
     @property
     def environment(self) -> str | None:
         """The digest of the environment that results are compared with: the one captured last."""
-        return self._environment or self._last_environment[0]
+        return self._environment.digest if self._environment is not None else self._last_environment[0]
+
+    def environment_of(self, digest: str) -> Environment:
+        """Give an environment by its digest, the present one included."""
+        if self._environment is not None and digest == self._environment.digest:
+            return self._environment
+        return self.reads.environment(digest)
 
     @property
     def environment_captured(self) -> int | None:
@@ -115,7 +122,8 @@ class View:
         if map.id not in self._staleness:
             reads = ReadResults(self.reads, map.id)
             self._staleness[map.id] = Staleness(
-                self.folder(map), self.contexts, self.digest, self.environment, reads
+                self.folder(map), self.contexts, self.digest, self.environment, reads,
+                software=lambda digest: self.environment_of(digest).software,
             )
         return self._staleness[map.id]
 

@@ -306,7 +306,7 @@ def _told(facts: Facts, change: Change) -> Iterable[str]:
 def _different(facts: Facts, then: str, now: str) -> str:
     from provrun.query.diff import environments
 
-    lines = environments(facts.view.reads.environment(then), facts.view.reads.environment(now))
+    lines = environments(facts.view.environment_of(then), facts.view.environment_of(now))
     return "; ".join(lines[:FEW]) + (f"; and {len(lines) - FEW} more" if len(lines) > FEW else "")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from fixtures.lab import Dependency, Fate, Lab, double, fails, gives, xs
 from provrun.core.environment import Environment, Package
 from provrun.core.records import JobRecord, Policy
@@ -132,6 +134,17 @@ def test_results_are_stale_when_the_software_captured_last_is_another(lab: Lab) 
     lab.submit("later", xs(1))
     assert status(lab)["stale"] == 2
     assert status(lab)["software_captured"] == "2023-11-14T22:13:24.000000+00:00"
+
+
+def test_other_numbers_of_threads_make_no_result_stale(lab: Lab) -> None:
+    lab.submit("scan", xs(1, 2))
+    lab.run("scan", lambda params, number: Fate(result=1))
+    lab.python = structs.replace(lab.python, variables={"OMP_NUM_THREADS": "4"})
+    lab.submit("later", xs(1))
+    assert status(lab)["stale"] == 0
+    lab.python = structs.replace(lab.python, variables={"PYTHONHASHSEED": "1"})
+    lab.submit("last", xs(1))
+    assert status(lab)["stale"] == 2
 
 
 def test_a_changed_input_of_one_task_shows_in_its_row_and_counts_when_every_result_is_looked_at(lab: Lab) -> None:
