@@ -64,12 +64,12 @@ def _run(
 def told(summary: RunSummary) -> str:
     """Say in words what a run did."""
     if summary.job is None:
-        return "nothing to run"
+        return f"nothing to run: {summary.reason}" if summary.reason else "nothing to run"
     words = [f"{summary.succeeded} succeeded"]
     words += [f"{n} {word}" for n, word in ((summary.failed, "failed"), (summary.lost, "lost")) if n]
     words += [f"{summary.noresult} without a result"] if summary.noresult else []
     text = ", ".join(words) + f" in {summary.seconds:.1f} s ({summary.tasks_per_second:.0f} tasks/s)"
-    return f"{text}; ended early: {summary.reason}" if summary.reason else text
+    return f"{text}; ended with tasks left: {summary.reason}" if summary.reason else text
 
 
 @command("provrun recover", "provrun recover scan")

@@ -41,7 +41,7 @@ from provrun.core.states import Outcome, State
 
 AHEAD = 0.1  # seconds of work queued at an agent for each of its slots
 LONG = 2.0  # seconds from which a task is not queued behind another: a round trip is nothing beside it
-SHORTEST = 1e-4  # seconds: what even an empty task costs an agent
+SHORTEST = 5e-5  # seconds: what even an empty task costs an agent
 WINDOW = 3.0  # seconds of work claimed from the registry
 MOST_CLAIMED = 10_000
 MOST_UNRECORDED = 20_000  # beyond it the registry is too slow, and nothing more is claimed until it follows

@@ -50,7 +50,8 @@ def manage(
         maps = registry.select_maps(setting.names) if setting.names else everything
         progress = Progress(left=_left(maps))
         if not any(map.counts[State.PENDING] for map in maps):
-            return RunSummary(exit=_exit(project, maps))
+            code, reason = _left_over(project, setting)
+            return RunSummary(exit=code, reason=reason)
         ranks = remote.ranks if remote else 1
         job = registry.open_job(
             JobRecord(
@@ -78,8 +79,11 @@ def manage(
             return _summary(progress, job, LEFT, SIGNALLED + (person.number or SIGINT), progress.noresult)
         finally:
             rows.remove()
-        number = person.number
-        code = SIGNALLED + number if number else STOPPED if reason else _exit(project, maps)
+        code = STOPPED
+        if not reason:
+            code, reason = _left_over(project, setting)
+        if person.number:
+            code = SIGNALLED + person.number
         noresult = _noresult(project, maps, job) if progress.noresult else 0
         return _summary(progress, job, reason, code, noresult)
 
@@ -107,13 +111,27 @@ def _summary(progress: Progress, job: int, reason: str, code: int, noresult: int
     )
 
 
-def _exit(project: Project, maps: Sequence[MapRecord]) -> int:
-    """Give the exit code that the states of all tasks call for when nothing is left that could run."""
-    counts = project.registry.counts([map.id for map in maps])
-    if any(count[State.FAILED] for count in counts.values()):
-        return FAILED
-    left = (count[state] for count in counts.values() for state in (State.WAITING, State.PENDING, State.RUNNING))
-    return STOPPED if any(left) else 0
+def _left_over(project: Project, setting: Setting) -> tuple[int, str]:
+    """Give exit code and reason that the states of all tasks call for when nothing is left that could run."""
+    maps = project.registry.select_maps(setting.names)
+    if any(map.counts[State.FAILED] for map in maps):
+        return FAILED, ""
+    reasons = []
+    paused = sum(map.counts[State.PENDING] for map in maps if map.paused)
+    wide = sum(map.counts[State.PENDING] for map in maps if not map.paused and map.policy.cores > setting.slots)
+    running = sum(map.counts[State.RUNNING] for map in maps)
+    waiting = sum(map.counts[State.WAITING] for map in maps)
+    left = sum(map.counts[State.PENDING] for map in maps) - paused - wide
+    for n, what in (
+        (paused, "paused"),
+        (wide, f"in need of more cores than the {setting.slots} slots there are"),
+        (running, "running in another job"),
+        (left, "pending since this run looked last"),
+        (waiting, "waiting for others"),
+    ):
+        if n:
+            reasons.append(f"{n} {'task is' if n == 1 else 'tasks are'} {what}")
+    return (STOPPED, "; ".join(reasons)) if reasons else (0, "")
 
 
 def _left(maps: Sequence[MapRecord]) -> int:

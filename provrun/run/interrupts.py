@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -45,6 +46,10 @@ class Interrupts:
         self._last: dict[int, float] = {}
         self._came: deque[int] = deque()
         self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # Python gives signals to the main thread alone; a run in another one is ended by whoever started it.
+        self._ours = threading.current_thread() is threading.main_thread()
+        if not self._ours:
+            return
         self._old_fd = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         # A signal that is ignored, as by nohup, stays ignored.
         self._old = {
@@ -77,9 +82,10 @@ class Interrupts:
 
     def close(self) -> None:
         """Give signals back to whom they belonged."""
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._old_fd)
+        if self._ours:
+            for number, handler in self._old.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._old_fd)
         os.close(self._reading)
         os.close(self._writing)
 

@@ -63,16 +63,16 @@ def test_the_first_tasks_fill_the_slots_and_no_more_until_their_length_is_known(
 def test_many_short_tasks_go_in_one_message() -> None:
     dispatcher = warm(wall=10)
     sends = [i for i in dispatcher.handle(TasksClaimed([claimed(2 + n) for n in range(5000)])) if isinstance(i, Send)]
-    assert [len(send.tasks) for send in sends] == [2000]
+    assert [len(send.tasks) for send in sends] == [4000]
 
 
 def test_an_agent_gets_more_when_half_of_its_short_tasks_have_ended() -> None:
     dispatcher = warm(wall=10)
     dispatcher.handle(TasksClaimed([claimed(2 + n) for n in range(5000)]))
-    results = [result_of(claimed(2 + n), wall=10) for n in range(2000)]
-    assert not any(isinstance(i, Send) for i in dispatcher.handle(ResultsCame(0, results[:900])))
-    (send,) = [i for i in dispatcher.handle(ResultsCame(0, results[900:1100])) if isinstance(i, Send)]
-    assert len(send.tasks) == 1100
+    results = [result_of(claimed(2 + n), wall=10) for n in range(4000)]
+    assert not any(isinstance(i, Send) for i in dispatcher.handle(ResultsCame(0, results[:1900])))
+    (send,) = [i for i in dispatcher.handle(ResultsCame(0, results[1900:2100])) if isinstance(i, Send)]
+    assert len(send.tasks) == 1000  # all that is left of the claim
 
 
 def test_long_tasks_are_never_queued_behind_each_other() -> None:

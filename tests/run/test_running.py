@@ -121,7 +121,8 @@ def test_only_blocked_tasks_left_is_stopped_early(runs: Runs) -> None:
     registry = runs.registry()
     registry.cancel(1, None)
     registry.close()
-    assert runs.run().exit == 75
+    summary = runs.run()
+    assert (summary.exit, summary.reason) == (75, "1 task is waiting for others")
 
 
 def test_enough_failures_stop_the_run(runs: Runs) -> None:
@@ -144,6 +145,7 @@ def test_a_task_wider_than_the_slots_is_left_and_the_run_stops_early(runs: Runs)
     runs.submit("narrow", ["true"], 2)
     summary = runs.run(slots=2)
     assert (summary.succeeded, summary.exit) == (2, 75)
+    assert "2 slots" in summary.reason
     assert runs.counts("wide") == {"pending": 2}
 
 
