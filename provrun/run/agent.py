@@ -19,8 +19,12 @@ from provrun.run.processes import JOB_VARIABLE, become_subreaper, children, kill
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.setup import SOCKET, Setup
 
-# Not -m: `runpy` costs milliseconds, and the present folder must not hide modules of the standard library.
-_BOOT = "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); from provrun.run.spawner import main; main()"
+# Not -m: `runpy` costs milliseconds, and the present folder must not hide modules of the standard library. Without
+# `typing_extensions`, which costs ten, msgspec takes the same names from `typing`; modules of functions have it again.
+_BOOT = (
+    "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); sys.modules['typing_extensions'] = None;"
+    "from provrun.run.spawner import main; main()"
+)
 
 
 class AgentLost(ProvrunError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cached_property
 from typing import cast
 
 import msgspec
@@ -50,9 +50,20 @@ class Names:
     """What the placeholders of a task's template stand for."""
 
     def __init__(self, start: Start, known: dict[str, Value]) -> None:
-        self.params = cast("dict[str, Value]", read_value(start.params))
-        self.reads = read_reads(start.reads)
+        self._start = start
         self.known = known
+
+    # Most templates ask for little of this, and decoding takes longer than filling.
+
+    @cached_property
+    def params(self) -> dict[str, Value]:
+        """The parameters of the task."""
+        return cast("dict[str, Value]", read_value(self._start.params))
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What flows into the task."""
+        return read_reads(self._start.reads)
 
     def value(self, name: str) -> Value:
         """Give the value of a name; the ``KeyError`` says in words what is missing."""
@@ -62,7 +73,7 @@ class Names:
             return self.known[name]
         head, _, rest = name.partition(".")
         if rest == "rows" and head in self.reads.rows:
-            return str(Path(self.reads.rows[head]))
+            return self.reads.rows[head]
         if head not in self.reads.each:
             raise KeyError(f"nothing is known of {{{name}}}")
         kind, _, key = rest.partition(".")

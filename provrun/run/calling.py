@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -30,7 +29,7 @@ class MissingArgument(ProvrunError):
 class Call:
     """A function of a map, ready to be called for its tasks."""
 
-    def __init__(self, run: RunMap, function: Function, project: Path, workdir: str) -> None:
+    def __init__(self, run: RunMap, function: Function, project: str, workdir: str) -> None:
         self.function = function
         self._run = run
         self._project = project

@@ -27,6 +27,9 @@ class Stream(msgspec.Struct, frozen=True, array_like=True):
         return self.head + b"\n[provrun: %d bytes cut]\n" % self.cut + self.tail
 
 
+_EMPTY = Stream()
+
+
 class Log(msgspec.Struct, frozen=True, array_like=True):
     """What an attempt printed."""
 
@@ -80,6 +83,8 @@ class Capture:
 
     def stream(self) -> Stream:
         """Give what was kept."""
+        if not self._seen:
+            return _EMPTY
         tail = b"".join(self._tail)[-TAIL:]
         return Stream(bytes(self._head), self._seen - len(self._head) - len(tail), tail)
 

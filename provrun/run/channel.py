@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from collections import deque
+from typing import Protocol
 
 _CHUNK = 1 << 18
 _MANY = 64  # buffers handed to one sendmsg
@@ -14,18 +15,26 @@ class Closed(Exception):
     """The other side has closed its end."""
 
 
+class Socket(Protocol):
+    """A connected stream socket, or what stands for its descriptor: `socket` takes long to import for a spawner."""
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Channel:
     """One end of a connection: messages are queued by `send` and written when the socket takes them."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.sock = sock
+    def __init__(self, sock: Socket) -> None:
+        os.set_blocking(sock.fileno(), False)
+        self._sock = sock
         self._in = bytearray()
         self._out: deque[bytes | memoryview] = deque()
 
     def fileno(self) -> int:
         """Give the descriptor to poll."""
-        return self.sock.fileno()
+        return self._sock.fileno()
 
     @property
     def wants_write(self) -> bool:
@@ -46,8 +55,7 @@ class Channel:
         out = self._out
         while out:
             try:
-                buffers = list(out) if len(out) <= _MANY else [out[i] for i in range(_MANY)]
-                written = self.sock.sendmsg(buffers)
+                written = os.writev(self.fileno(), list(out) if len(out) <= _MANY else [out[i] for i in range(_MANY)])
             except BlockingIOError:
                 return
             except (BrokenPipeError, ConnectionResetError):
@@ -57,6 +65,14 @@ class Channel:
             if written:
                 out[0] = memoryview(out[0])[written:]
 
+    def flush_all(self) -> None:
+        """Write all that is queued, however long that takes; raise `Closed` when nobody reads any more."""
+        os.set_blocking(self.fileno(), True)
+        try:
+            self.flush()
+        finally:
+            os.set_blocking(self.fileno(), False)
+
     def receive(self) -> list[bytes]:
         """Read what is there and give the whole messages in it; raise `Closed` at the end of the stream.
 
@@ -65,7 +81,7 @@ class Channel:
         buffer = self._in
         while True:
             try:
-                data = self.sock.recv(_CHUNK)
+                data = os.read(self.fileno(), _CHUNK)
             except BlockingIOError:
                 break
             except ConnectionResetError:
@@ -92,4 +108,4 @@ class Channel:
 
     def close(self) -> None:
         """Close this end."""
-        self.sock.close()
+        self._sock.close()

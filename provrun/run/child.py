@@ -8,8 +8,6 @@ import resource
 import socket
 import sys
 import time
-import traceback
-from pathlib import Path
 
 from provrun.core.canonical import NotAValue, Value
 from provrun.core.messages import Result, RunMap, Start
@@ -45,7 +43,7 @@ class Child:
     """Takes batches of tasks from a socket and leaves results in a lane."""
 
     def __init__(
-        self, sock: socket.socket, lane: Lane, tapes: tuple[Tape, Tape], loader: Loader, project: Path, workdir: str
+        self, sock: socket.socket, lane: Lane, tapes: tuple[Tape, Tape], loader: Loader, project: str, workdir: str
     ) -> None:
         self._sock = sock
         self._lane = lane
@@ -185,8 +183,8 @@ class Child:
             raise NotMade(problem.message) from None
         for artifact in found:
             if run.recipe.pack:
-                data = Path(self._workdir, artifact.path or "").read_bytes()
-                contents.append(Content(len(artifacts), FILE, data))
+                with open(os.path.join(self._workdir, artifact.path or ""), "rb") as file:
+                    contents.append(Content(len(artifacts), FILE, file.read()))
             artifacts.append(artifact)
 
     def _usage(self) -> tuple[int, int]:
@@ -257,6 +255,8 @@ def _outcome(problem: BaseException) -> tuple[Outcome, int | None, str]:
     _print(problem)
     if isinstance(problem, MemoryError):
         return Outcome.MEMORY, None, "MemoryError: the function could not get the memory it asked for"
+    import traceback
+
     first = (traceback.format_exception_only(problem) or [""])[-1].strip().splitlines()
     return Outcome.EXCEPTION, None, shorten(first[0] if first else type(problem).__name__)
 
@@ -267,6 +267,8 @@ def _print(problem: BaseException) -> None:
     while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(_ABOVE):
         trace = trace.tb_next
     problem.__traceback__ = trace
+    import traceback
+
     try:
         traceback.print_exception(problem)
     except Exception:  # an exception whose own text cannot be made must not end the child

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
-import msgspec
-
-from provrun.core.messages import Result, Start
+from provrun.core.messages import Result, RunMap, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, UsageError
@@ -31,6 +31,7 @@ from provrun.run.uses import Uses
 Key = tuple[int, int, int]
 
 _READ = 1 << 16
+_FRESH = 0.002  # seconds in which a pipe, which holds 64 KiB, is not listened to
 _AFTER_EXIT = 1 << 20  # the largest pipe: whoever still writes after the task's end is not listened to
 _WHOLE = 1 << 26  # how much of stdout is kept where all of it is the result
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
@@ -86,16 +87,34 @@ class Attempt:
 class Commands:
     """Starts commands and reports how they ended."""
 
-    def __init__(self, site: Site, done: Callable[[int], None]) -> None:
+    def __init__(
+        self, site: Site, slots: int, done: Callable[[int], None], again: Callable[[list[Start]], None]
+    ) -> None:
         self._site = site
+        self._slots = slots
         self._done = done
+        self._recipes: dict[int, CommandRecipe] = {}
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._preparing: set[Attempt] = set()
+        self._fresh: list[Attempt] = []
         self._running: dict[int, Attempt] = {}
         self._cwd = ""
 
-    def start(self, recipe: CommandRecipe, start: Start) -> None:
-        """Start an attempt; ``done`` is called with the cores it held when it has been reported."""
+    def learn(self, run: RunMap) -> None:
+        """Learn of a map."""
+        self._recipes[run.map] = CommandRecipe(run, self._site)
+
+    def take(self, queue: deque[Start], free: int) -> int | None:
+        """Start the task at the head of the queue if there are cores for it."""
+        recipe = self._recipes[queue[0].map]
+        cores = recipe.policy.cores
+        if cores > free and free < self._slots:
+            return None  # a task of more cores than there are runs alone
+        # Before it is started: one that cannot be gives its cores back at once.
+        self._start(recipe, queue.popleft())
+        return cores
+
+    def _start(self, recipe: CommandRecipe, start: Start) -> None:
         attempt = Attempt(recipe, start, self._site.take_desk())
         try:
             attempt.uses = recipe.uses
@@ -118,9 +137,11 @@ class Commands:
             if attempt.key in wanted and attempt.why is None:
                 self._end(attempt, Outcome.CANCELLED)
 
-    def give_back(self) -> None:
-        """End all running attempts and return them."""
+    def stop(self, now: bool) -> None:
+        """Give back what has not started, and with ``now`` end and give back what runs."""
         self._drop(list(self._preparing))
+        if not now:
+            return
         for attempt in self._running.values():
             attempt.returned = True
             self._end(attempt, Outcome.CANCELLED)
@@ -155,7 +176,7 @@ class Commands:
         words = recipe.words(attempt.names)
         path = recipe.executable(words[0])
         environment = recipe.variables(start, desk, attempt.names)
-        _write(desk.params, start.params.encode())
+        desk.write_params(start.params.encode())
         if self._cwd != recipe.workdir:
             try:
                 os.chdir(recipe.workdir)
@@ -191,13 +212,22 @@ class Commands:
         loop = self._site.loop
         self._running[attempt.pid] = attempt
         loop.on_exit(attempt.pid, self._ended)
-        loop.watch(attempt.out_fd, lambda: self._read(attempt.out_fd, attempt.out))
-        loop.watch(attempt.err_fd, lambda: self._read(attempt.err_fd, attempt.err))
+        if not self._fresh:
+            loop.later(_FRESH, self._listen)
+        self._fresh.append(attempt)
         if attempt.time is not None:
             attempt.timers.append(loop.later(attempt.time, lambda: self._end(attempt, Outcome.TIMEOUT)))
         if attempt.memory is not None:
             limit_data(attempt.pid, attempt.memory)
             self._site.memory.add(attempt)
+
+    def _listen(self) -> None:
+        """Read what commands print from now on; those that have ended since were not worth two more system calls."""
+        for attempt in self._fresh:
+            if attempt.pid in self._running:
+                self._site.loop.watch(attempt.out_fd, partial(self._read, attempt.out_fd, attempt.out))
+                self._site.loop.watch(attempt.err_fd, partial(self._read, attempt.err_fd, attempt.err))
+        self._fresh.clear()
 
     def _read(self, fd: int, capture: Capture) -> None:
         data = os.read(fd, _READ)
@@ -240,9 +270,7 @@ class Commands:
             uses = attempt.recipe.uses
         except CannotStart:  # a shared input has gone meanwhile, which the next task will be told
             uses = attempt.uses
-        result = msgspec.structs.replace(
-            self._judge(attempt, attempt.spent), loaded=attempt.uses.number, loaded_after=uses.number
-        )
+        result = self._judge(attempt, attempt.spent, uses.number)
         uses.report(self._site.reports, result)
         self._leave(attempt)
 
@@ -257,7 +285,7 @@ class Commands:
             pass
         os.close(fd)
 
-    def _judge(self, attempt: Attempt, spent: Spent) -> Result:
+    def _judge(self, attempt: Attempt, spent: Spent, number: int) -> Result:
         start, recipe = attempt.start, attempt.recipe.run.recipe
         out, err = attempt.out.stream(), attempt.err.stream()
         outcome, detail, error = self._outcome(attempt, spent.status, err.tail or err.head)
@@ -281,7 +309,8 @@ class Commands:
         return Result(
             start.map, start.index, start.number, outcome, attempt.started, spent.wall, spent.cpu,
             max(spent.max_rss, attempt.peak), False, detail, error,
-            result.text if result else None, result.digest if result else None, log, artifacts or None, 0, 0,
+            result.text if result else None, result.digest if result else None, log, artifacts or None,
+            attempt.uses.number, number,
         )  # fmt: skip
 
     def _outputs(self, attempt: Attempt) -> list[Artifact]:
@@ -303,14 +332,6 @@ class Commands:
             return Outcome.SUCCEEDED, 0, None
         outcome, detail, error = died(status, self._site.oom_kills)
         return outcome, detail, (last_line(err) or error) if outcome is Outcome.EXIT else error
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
 
 
 def _read_result(path: str) -> bytes:

@@ -125,8 +125,9 @@ class Line:
 
     def done(self, end: Done) -> None:
         """Say how it ended."""
-        self._channel.sock.setblocking(True)
-        self._say(end)
+        self._channel.send(msgspec.msgpack.encode(end))
+        with suppress(Closed):
+            self._channel.flush_all()
 
     def close(self) -> None:
         """Close the line."""

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from provrun.core.messages import Result, Start
+from provrun.core.messages import Result, RunMap, Start
 from provrun.core.states import Outcome
 from provrun.run.capture import Log, encode_log, read_tape
+from provrun.run.declared import CannotStart
 from provrun.run.files import Seen
 from provrun.run.lines import Ended, Heavy
 from provrun.run.nurseries import FunctionMap, Nurseries, Nursery
-from provrun.run.outcomes import died
+from provrun.run.outcomes import died, not_started
 from provrun.run.packs import FILE, LOG
 from provrun.run.processes import kill_tree
 from provrun.run.site import Site
@@ -45,16 +46,21 @@ class Functions:
         self._nurseries = Nurseries(site, self._places.memory, self._maps, self)
         self._looking = False
 
-    def add(self, map: FunctionMap) -> None:
+    def learn(self, run: RunMap) -> None:
         """Learn of a map."""
-        self._maps[map.run.map] = map
+        self._maps[run.map] = FunctionMap(run, self._site)
 
-    def take(self, map: FunctionMap, queue: deque[Start], free: int) -> int | None:
+    def take(self, queue: deque[Start], free: int) -> int | None:
         """Take tasks from the head of the queue; give the cores they occupy, None when none can be taken now.
 
-        Tasks put behind those that a child has already occupy nothing. Raises `CannotStart`.
+        Tasks put behind those that a child has already occupy nothing.
         """
-        nursery = self._nurseries.of(map, queue[0])
+        map = self._maps[queue[0].map]
+        try:
+            nursery = self._nurseries.of(map, queue[0])
+        except CannotStart as problem:
+            self._site.reports.add(not_started(queue.popleft(), problem.message))
+            return 0
         if free >= map.policy.cores or free == self._slots:
             worker = nursery.idle.pop() if nursery.idle else self._fork(nursery)
             if worker is None:

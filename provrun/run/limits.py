@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 from provrun.run.loop import Loop, Timer
@@ -87,26 +86,31 @@ class OomKills:
 
     def _read(self) -> int:
         try:
-            lines = self._file.read_text().splitlines() if self._file else []
+            lines = _read(self._file).splitlines() if self._file else []
         except OSError:
             return 0
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def _oom_file() -> Path | None:
+def _oom_file() -> str | None:
     try:
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
+        groups = _read("/proc/self/cgroup").splitlines()
     except OSError:
         return None
     for line in groups:
         _, kinds, place = line.split(":", 2)
         if kinds == "":
-            candidates = [Path("/sys/fs/cgroup" + place, "memory.events"), Path("/sys/fs/cgroup/memory.events")]
+            candidates = [f"/sys/fs/cgroup{place}/memory.events", "/sys/fs/cgroup/memory.events"]
         elif "memory" in kinds.split(","):
-            candidates = [Path("/sys/fs/cgroup/memory" + place, "memory.oom_control")]
+            candidates = [f"/sys/fs/cgroup/memory{place}/memory.oom_control"]
         else:
             continue
         for path in candidates:
-            if path.exists():
+            if os.path.exists(path):
                 return path
     return None
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import ModuleType
 
 from provrun.run import current
@@ -110,7 +109,7 @@ class Loader:
             importlib.invalidate_caches()
             return importlib.import_module(self._place)
         path = os.path.join(self._workdir, self._place)
-        name = Path(path).stem
+        name = os.path.splitext(os.path.basename(path))[0]
         if not name.isidentifier() or name in sys.modules or name in sys.builtin_module_names:
             name = f"_provrun_{abs(hash(path))}"
         spec = importlib.util.spec_from_file_location(name, path)

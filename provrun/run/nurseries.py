@@ -36,7 +36,7 @@ class FunctionMap:
         self.policy = TaskPolicy(run)
         self.workdir = site.workdir(run.workdir)
         self.place = (run.recipe.function or "").rpartition(":")[0]
-        self.uses = Uses(run, Declared(run), site.files, str(site.project), self.workdir)
+        self.uses = Uses(run, Declared(run), site.files, site.project, self.workdir)
         self.example: Start | None = None
         self.mean: float | None = None
         self.batch = 1

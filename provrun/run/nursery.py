@@ -9,11 +9,9 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from mmap import mmap
-from pathlib import Path
 from typing import NoReturn
 
 from provrun.run import lines
@@ -31,7 +29,7 @@ LARGEST_CONTROL = 1 << 20
 class Nursery:
     """Imports a module once and forks children, until the control socket is closed."""
 
-    def __init__(self, control: socket.socket, memory: mmap, loader: Loader, project: Path, workdir: str) -> None:
+    def __init__(self, control: socket.socket, memory: mmap, loader: Loader, project: str, workdir: str) -> None:
         self._control = control
         self._memory = memory
         self._loader = loader
@@ -116,6 +114,8 @@ class Nursery:
             Child(socket.socket(fileno=sock), lane, tapes, self._loader, self._project, self._workdir).run()
             os._exit(0)
         except BaseException:  # whatever it is, it must be seen in the log of the task that met it
+            import traceback
+
             traceback.print_exc()
         finally:
             os._exit(70)
@@ -148,7 +148,7 @@ def _ignore(number: int, frame: object) -> None:
 
 
 def be_nursery(
-    control: socket.socket, memory: mmap, place: str, project: Path, workdir: str, environ: Mapping[str, str]
+    control: socket.socket, memory: mmap, place: str, project: str, workdir: str, environ: Mapping[str, str]
 ) -> NoReturn:
     """Become a nursery in a process just forked from the spawner."""
     try:
@@ -158,7 +158,7 @@ def be_nursery(
         close_all_but([0, 1, 2, control.fileno()])
         os.environ.clear()
         os.environ.update(environ)
-        loader = Loader(place, workdir, str(project))
+        loader = Loader(place, workdir, project)
         loader.enter()
         Nursery(control, memory, loader, project, workdir).run()
     finally:

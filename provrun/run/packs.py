@@ -12,10 +12,14 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.errors import StorageFailed, Unsound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+StrPath = str | os.PathLike[str]
 
 _HEADER = struct.Struct(">4sBBHQQII")
 _MAGIC = b"\x93PRV"  # no UTF-8 text holds it
@@ -35,20 +39,31 @@ class Record(NamedTuple):
     content: bytes
 
 
-def pack_path(project: Path, job: str, rank: int) -> Path:
+def pack_path(project: StrPath, job: str, rank: int) -> Path:
     """Give the path of a rank's pack file in a project's folder."""
-    return project / ".provrun" / "packs" / f"{job}-{rank}.pack"
+    from pathlib import Path  # late: a spawner starts without it
+
+    return Path(_pack(project, job, rank))
+
+
+def _pack(project: StrPath, job: str, rank: int) -> str:
+    return os.path.join(project, ".provrun", "packs", f"{job}-{rank}.pack")
 
 
 class PackWriter:
     """Appends records to one pack file, which is made when the first one comes."""
 
-    def __init__(self, path: Path, rank: int) -> None:
-        self.path = path
+    def __init__(self, path: StrPath, rank: int) -> None:
+        self.path = os.fspath(path)
         self.rank = rank
         self.unsynced = False
         self._fd = -1
         self._end = 0
+
+    @classmethod
+    def of(cls, project: StrPath, job: str, rank: int) -> PackWriter:
+        """Make the writer of a rank's pack."""
+        return cls(_pack(project, job, rank), rank)
 
     def append(self, kind: int, content: bytes | memoryview) -> str:
         """Append a record and give its place; it is safe from a crash only after `sync`. Raises `StorageFailed`."""
@@ -71,11 +86,6 @@ class PackWriter:
             os.fdatasync(self._fd)
             self.unsynced = False
 
-    def sync_now(self) -> bytes:
-        """Wait until all is on disk; for a copy of this process, whose writer does not learn of it."""
-        os.fdatasync(self._fd)
-        return b""
-
     def close(self) -> None:
         """Make all durable and close the file."""
         if self._fd >= 0:
@@ -86,9 +96,10 @@ class PackWriter:
     def _open(self) -> int:
         if self._fd < 0:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                parent = os.path.dirname(self.path)
+                os.makedirs(parent, exist_ok=True)
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+                folder = os.open(parent, os.O_RDONLY | os.O_CLOEXEC)
                 os.fsync(folder)
                 os.close(folder)
             except OSError as error:
@@ -113,14 +124,14 @@ class PackWriter:
 
     def _failed(self, error: OSError) -> StorageFailed:
         message = f"cannot write the pack {self.path}: {error.strerror}"
-        return StorageFailed(message, value=str(self.path), next="free some space, then run again")
+        return StorageFailed(message, value=self.path, next="free some space, then run again")
 
 
-def read(path: Path, place: str) -> bytes:
+def read(path: StrPath, place: str) -> bytes:
     """Read the record at a place of a pack file; raise `Unsound` when it is not what was written there."""
     _, offset, length = (int(part) for part in place.split(":"))
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(length)
     except OSError as error:
@@ -131,7 +142,7 @@ def read(path: Path, place: str) -> bytes:
     return found.content
 
 
-def blob_reader(project: Path, blobs: Mapping[str, tuple[str, str]]) -> Callable[[str], bytes]:
+def blob_reader(project: StrPath, blobs: Mapping[str, tuple[str, str]]) -> Callable[[str], bytes]:
     """Give what reads blobs by digest (hex); ``blobs`` says for each the job's uuid and the place in its packs."""
 
     def content(digest: str) -> bytes:
@@ -139,7 +150,7 @@ def blob_reader(project: Path, blobs: Mapping[str, tuple[str, str]]) -> Callable
             job, place = blobs[digest]
         except KeyError:
             raise Unsound(f"nothing says where the content {digest} lies", value=digest) from None
-        data = read(pack_path(project, job, int(place.partition(":")[0])), place)
+        data = read(_pack(project, job, int(place.partition(":")[0])), place)
         if sha256(data).hexdigest() != digest:
             raise Unsound(f"the content at {place} of job {job} is not what was recorded", value=digest)
         return data
@@ -147,11 +158,11 @@ def blob_reader(project: Path, blobs: Mapping[str, tuple[str, str]]) -> Callable
     return content
 
 
-def records(path: Path, rank: int) -> Iterator[Record]:
+def records(path: StrPath, rank: int) -> Iterator[Record]:
     """Read all sound records of a pack from its start, passing over what a crash has torn."""
-    if path.stat().st_size == 0:
+    if os.stat(path).st_size == 0:
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         offset = data.find(_MAGIC)
         while offset >= 0:
             found = _parse(data, offset)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from provrun.core.messages import Codec, FromAgent, Result, Results, Returned
 from provrun.errors import StorageFailed
 from provrun.run.asides import Asides
 from provrun.run.loop import Loop, Timer
 from provrun.run.packs import PackWriter
+from provrun.run.syncer import Syncer
 
 _RESULTS = Codec.encode(Results([]))[:-1] + b"\xdd"  # an array of results, its length in four bytes
 _MANY = 32
 _PATIENCE = 0.004  # a manager that refills every few milliseconds keeps slots busy; per result it would only be woken
-_SYNC_PATIENCE = 0.05  # a sync costs milliseconds on a disk
+_SYNC_PATIENCE = 0.02  # a sync costs milliseconds on a disk
 
 
 class Reports:
@@ -26,7 +28,7 @@ class Reports:
         self._send = send
         self._results: list[Result] = []
         self._timer: Timer | None = None
-        self._syncing = 0
+        self._syncer = Syncer(loop)
 
     def say(self, message: FromAgent) -> None:
         """Send a message now."""
@@ -50,7 +52,9 @@ class Reports:
             self.say(Returned(tasks, started))
 
     def flush(self) -> None:
-        """Send what has gathered."""
+        """Send what has gathered, when what it refers to in the pack is on disk."""
+        if self._syncer.busy:  # the next sync is for all that gathers meanwhile
+            return
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -58,20 +62,14 @@ class Reports:
         if not results:
             return
         message = Codec.encode(Results(results))
-        if self.pack.unsynced or self._syncing:
-            self._sync(message)
+        if self.pack.unsynced:
+            self.pack.unsynced = False
+            self._syncer.sync(self.pack.fileno(), partial(self._synced, message))
         else:
             self._send(message)
 
-    def _sync(self, message: bytes) -> None:
-        """Send a message when all that the pack has been given is on disk."""
-
-        def synced(answer: bytes | None) -> None:
-            self._syncing -= 1
-            if answer is None:
-                raise StorageFailed(f"cannot write the pack {self.pack.path}", value=str(self.pack.path))
-            self._send(message)
-
-        self.pack.unsynced = False
-        self._syncing += 1
-        self.asides.run(self.pack.sync_now, synced)
+    def _synced(self, message: bytes, good: bool) -> None:
+        if not good:
+            raise StorageFailed(f"cannot write the pack {self.pack.path}", value=str(self.pack.path))
+        self._send(message)
+        self.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import cast
 
 from provrun.run.binding import read_value
@@ -18,7 +17,7 @@ class Rows:
     A row has ``task``, ``index``, ``params``, ``result`` and what else the file says of a task.
     """
 
-    def __init__(self, path: str, project: Path, workdir: str) -> None:
+    def __init__(self, path: str, project: str, workdir: str) -> None:
         self._path = path
         self._project = project
         self._workdir = workdir

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from provrun.run.files import Files
 from provrun.run.limits import MemoryWatch, OomKills
@@ -16,29 +15,43 @@ _MEMORY_FOLDER = "/dev/shm"  # writing a parameter file takes 8 us there and 170
 class Desk:
     """The private places of one slot, used again by one task after the other."""
 
-    __slots__ = ("folder", "params", "result")
+    __slots__ = ("_params", "_size", "_touched", "folder", "params", "result")
 
     def __init__(self, folder: str, files: str) -> None:
         self.folder = folder
         self.params = files + ".params"
         self.result = files + ".result"
+        self._params = self._size = -1
         os.mkdir(folder, 0o700)
+        self._touched = os.stat(folder).st_mtime_ns
+
+    def write_params(self, data: bytes) -> None:
+        """Write the parameters of the next task to the file that was there for the last one."""
+        if self._params < 0 or not os.fstat(self._params).st_nlink:
+            if self._params >= 0:  # a task has put another file in its place
+                os.close(self._params)
+            self._params = os.open(self.params, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.pwrite(self._params, data, 0)
+        if len(data) != self._size:
+            os.ftruncate(self._params, len(data))
+            self._size = len(data)
 
     def clear(self) -> None:
         """Remove what a task left behind."""
         try:
-            if not os.listdir(self.folder):
+            if os.stat(self.folder).st_mtime_ns == self._touched:
                 return
         except FileNotFoundError:
             pass
         remove(self.folder)
         os.makedirs(self.folder, 0o700, exist_ok=True)
+        self._touched = os.stat(self.folder).st_mtime_ns
 
 
 class Site:
     """The surroundings of attempts: loop, reports, environment, temporary folder."""
 
-    def __init__(self, loop: Loop, reports: Reports, project: Path, job: str, rank: int) -> None:
+    def __init__(self, loop: Loop, reports: Reports, project: str, job: str, rank: int) -> None:
         self.loop = loop
         self.reports = reports
         self.pack = reports.pack

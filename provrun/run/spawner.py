@@ -8,39 +8,44 @@ from __future__ import annotations
 
 import gc
 import os
-import socket
 import sys
-import traceback
 from collections import deque
-from pathlib import Path
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import NoReturn, Protocol
 
 import msgspec
 
 from provrun.core.messages import Codec, Failed, Joined, Kill, RunMap, Start, Stop, Tasks
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
-from provrun.run.commands import Commands
-from provrun.run.declared import CannotStart
-from provrun.run.functions import Functions
 from provrun.run.loop import Loop
-from provrun.run.nurseries import FunctionMap
 from provrun.run.outcomes import not_started
-from provrun.run.packs import PackWriter, pack_path
+from provrun.run.packs import PackWriter
 from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
-from provrun.run.recipes import CommandRecipe
 from provrun.run.reports import Reports
 from provrun.run.setup import SOCKET, Setup
 from provrun.run.site import Site
-from provrun.run.workers import key_of
+
+Key = tuple[int, int, int]
 
 _STRAYS = 0.5  # seconds between looks for processes that tasks left behind
 
 
-class Unusable(NamedTuple):
-    """A map whose recipe cannot be used, and why."""
+class Runner(Protocol):
+    """Who runs tasks of one kind: commands, or functions."""
 
-    problem: str
+    def learn(self, run: RunMap) -> None:
+        """Learn of a map; raises `ProvrunError` when its recipe cannot be used."""
+
+    def take(self, queue: deque[Start], free: int) -> int | None:
+        """Take tasks from the head of the queue; give the cores they occupy, None when none can be taken now."""
+
+    def kill(self, keys: Iterable[Key]) -> None:
+        """End attempts as cancelled; those that have not started are given back."""
+
+    def stop(self, now: bool) -> None:
+        """Give back what has not started, and with ``now`` end and give back what runs."""
 
 
 class Spawner:
@@ -49,13 +54,11 @@ class Spawner:
     def __init__(self, setup: Setup, channel: Channel) -> None:
         self.channel = channel
         self._loop = Loop()
-        project = Path(setup.project)
-        pack = PackWriter(pack_path(project, setup.job, setup.rank), setup.rank)
-        reports = Reports(self._loop, self._send, pack)
-        self.site = Site(self._loop, reports, project, setup.job, setup.rank)
-        self._commands = Commands(self.site, self._free_cores)
-        self._functions = Functions(self.site, setup.slots, self._free_cores, self._again)
-        self._maps: dict[int, CommandRecipe | FunctionMap | Unusable] = {}
+        reports = Reports(self._loop, channel.send, PackWriter.of(setup.project, setup.job, setup.rank))
+        self.site = Site(self._loop, reports, setup.project, setup.job, setup.rank)
+        self._runners: dict[bool, Runner] = {}
+        self._maps: dict[int, Runner] = {}
+        self._unusable: dict[int, str] = {}
         self._queue: deque[Start] = deque()
         self._slots = self._free = setup.slots
         self._stopping = False
@@ -79,9 +82,6 @@ class Spawner:
         kill_descendants()
         self.site.close()
 
-    def _send(self, message: bytes) -> None:
-        self.channel.send(message)
-
     def _hear(self) -> None:
         for data in self.channel.receive():
             message = Codec.decode_to_agent(data)
@@ -96,53 +96,51 @@ class Spawner:
 
     def _take(self, tasks: list[Start]) -> None:
         if self._stopping:
-            self.site.reports.give_back([key_of(start) for start in tasks], started=False)
+            self.site.reports.give_back([_key(start) for start in tasks], started=False)
         else:
             self._queue.extend(tasks)
 
     def _fill(self) -> None:
         queue = self._queue
         while queue:
-            recipe = self._maps[queue[0].map]
-            if isinstance(recipe, FunctionMap):
-                taken = self._take_functions(recipe)
-                if taken is None:
-                    return
-                self._free -= taken
+            runner = self._maps.get(queue[0].map)
+            if runner is None:
+                start = queue.popleft()
+                self.site.reports.add(not_started(start, self._unusable[start.map]))
                 continue
-            if isinstance(recipe, Unusable):
-                self.site.reports.add(not_started(queue.popleft(), recipe.problem))
-                continue
-            cores = recipe.policy.cores
-            if cores > self._free and self._free < self._slots:
-                return  # a task of more cores than there are runs alone
-            self._free -= cores
-            self._commands.start(recipe, queue.popleft())
-
-    def _take_functions(self, map: FunctionMap) -> int | None:
-        try:
-            return self._functions.take(map, self._queue, self._free)
-        except CannotStart as problem:
-            start = self._queue.popleft()
-            self.site.reports.add(not_started(start, problem.message))
-            return 0
+            taken = runner.take(queue, self._free)
+            if taken is None:
+                return
+            self._free -= taken
 
     def _learn(self, run: RunMap) -> None:
+        runner = self._runner(run.recipe.kind == "function")
         try:
-            self._maps[run.map] = self._compile(run)
+            runner.learn(run)
+            self._maps[run.map] = runner
         except ProvrunError as problem:
-            self._maps[run.map] = Unusable(problem.message)
+            self._maps.pop(run.map, None)
+            self._unusable[run.map] = problem.message
 
-    def _compile(self, run: RunMap) -> CommandRecipe | FunctionMap:
-        if run.recipe.kind == "function":
-            map = FunctionMap(run, self.site)
-            self._functions.add(map)
-            return map
-        return CommandRecipe(run, self.site)
+    def _runner(self, functions: bool) -> Runner:
+        """Give who runs functions, or commands; what that needs is imported when there is a map of its kind."""
+        if functions not in self._runners:
+            kind: Callable[..., Runner]
+            if functions:
+                from provrun.run.functions import Functions
+
+                kind = Functions
+            else:
+                from provrun.run.commands import Commands
+
+                kind = Commands
+            self._runners[functions] = kind(self.site, self._slots, self._free_cores, self._again)
+            gc.freeze()  # nothing of it is garbage, and in forked children touching it would copy it
+        return self._runners[functions]
 
     def _again(self, tasks: list[Start]) -> None:
         if self._stopping:
-            self.site.reports.give_back([key_of(start) for start in tasks], started=False)
+            self.site.reports.give_back([_key(start) for start in tasks], started=False)
         else:
             self._queue.extendleft(reversed(tasks))
 
@@ -151,20 +149,19 @@ class Spawner:
 
     def _cancel(self, message: Kill) -> None:
         wanted = set(message.tasks)
-        queued = [key for start in self._queue if (key := key_of(start)) in wanted]
-        self._queue = deque(start for start in self._queue if key_of(start) not in wanted)
+        queued = [key for start in self._queue if (key := _key(start)) in wanted]
+        self._queue = deque(start for start in self._queue if _key(start) not in wanted)
         self.site.reports.give_back(queued, started=False)
-        self._commands.kill(wanted)
-        self._functions.kill(wanted)
+        for runner in self._runners.values():
+            runner.kill(wanted)
 
     def _stop(self, message: Stop) -> None:
         self._stopping = True
-        queued = [key_of(start) for start in self._queue]
+        queued = [_key(start) for start in self._queue]
         self._queue.clear()
         self.site.reports.give_back(queued, started=False)
-        self._functions.stop(message.now)
-        if message.now:
-            self._commands.give_back()
+        for runner in self._runners.values():
+            runner.stop(message.now)
 
     def _look_for_strays(self) -> None:
         """Kill what tasks that ended have left behind: their orphans have become children of this process."""
@@ -175,22 +172,39 @@ class Spawner:
         self._loop.later(_STRAYS, self._look_for_strays)
 
 
+class Descriptor:
+    """A descriptor that somebody else has opened, as a socket: the module for those takes long to import."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """Give the descriptor."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+        self._fd = -1
+
+
 def main() -> NoReturn:
     """Be a spawner: the setup is the last argument, the agent's socket the descriptor `SOCKET`."""
     setup = msgspec.json.decode(sys.argv[-1], type=Setup)
     _close_others()
     become_subreaper()
-    channel = Channel(socket.socket(fileno=SOCKET))
+    channel = Channel(Descriptor(SOCKET))
     spawner: Spawner | None = None
     try:
         spawner = Spawner(setup, channel)
-        gc.freeze()
         spawner.run()
     except Closed:
         pass
     except ProvrunError as error:
         _say(channel, str(error))
     except Exception:  # whatever it is, the manager must be told before this process goes
+        import traceback
+
         _say(channel, traceback.format_exc())
     finally:
         if spawner:
@@ -209,5 +223,9 @@ def _close_others() -> None:
 
 def _say(channel: Channel, reason: str) -> None:
     channel.send(Codec.encode(Failed(reason)))
-    channel.sock.setblocking(True)
-    channel.flush()
+    with suppress(Closed):
+        channel.flush_all()
+
+
+def _key(start: Start) -> Key:
+    return start.map, start.index, start.number

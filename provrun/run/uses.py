@@ -13,7 +13,7 @@ from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import Files, Seen, changed
 from provrun.run.reports import Reports
 
-_SHARE = 0.05  # of the time that may go into looking at files
+_SHARE = 0.01  # of the time that may go into looking at files
 _MANY = 1000
 _numbers = count(1)
 
