@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NoReturn
 
 import msgspec
 
@@ -37,9 +36,9 @@ class Column(msgspec.Struct, frozen=True):
         if self.part == "field":
             return row[str(self.key)]
         held = row[self.part]
-        if self.key is None:
-            return held if keys(held) is None else None
         named = keys(held)
+        if self.key is None:
+            return held if named is None else None
         return named.get(self.key) if named is not None else None
 
 
@@ -85,19 +84,46 @@ class Cells:
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = list(columns)
-        self._params = {column.key for column in columns if column.part == "params"}
-        self._result = {column.key for column in columns if column.part == "result"}
+        self._fields = [str(column.key) for column in columns if column.part == "field"]
+        self._params = [str(column.key) for column in columns if column.part == "params"]
+        self._result = [column.key for column in columns if column.part == "result"]
+        self._known: dict[str, set[str | None]] = {"params": {*self._params}, "result": {*self._result}}
+        parts = {"field": 0, "params": len(self._fields), "result": len(self._fields) + len(self._params)}
+        self._order = []
+        for column in columns:
+            self._order.append(parts[column.part])
+            parts[column.part] += 1
+        self._converters = [
+            (place, _CONVERTERS[column.kind])
+            for place, column in enumerate(columns)
+            if column.kind == "json" or (column.kind == "number" and column.part != "field")
+        ]
 
     def of(self, row: Row) -> list[object]:
         """Give the cells of a row, each of the kind of its column; raise `ProvrunError` for a key without a column."""
-        for part, known in (("params", self._params), ("result", self._result)):
-            unknown = [key for key in keys(row[part]) or () if key not in known]
-            if unknown:
-                raise ProvrunError(
-                    f"{row['task']} came meanwhile with {unknown[0]}, which no row had before", value=unknown[0],
-                    next="run the command again",
-                )
-        return [_fitted(column.get(row), column.kind) for column in self.columns]
+        params, result = keys(row["params"]) or {}, row["result"]
+        named = keys(result)
+        if not params.keys() <= self._known["params"] or (named and not named.keys() <= self._known["result"]):
+            self._refuse(row)
+        if named is None:
+            found = [result if key is None else None for key in self._result]
+        else:
+            found = [named.get(key) if key is not None else None for key in self._result]
+        parts = [*map(row.get, self._fields), *map(params.get, self._params), *found]
+        cells = [parts[place] for place in self._order]
+        for place, convert in self._converters:
+            if cells[place] is not None:
+                cells[place] = convert(cells[place])
+        return cells
+
+    def _refuse(self, row: Row) -> NoReturn:
+        unknown = next(
+            key for part, known in self._known.items() for key in keys(row[part]) or () if key not in known
+        )
+        raise ProvrunError(
+            f"{row['task']} came meanwhile with {unknown}, which no row had before", value=unknown,
+            next="run the command again",
+        )
 
 
 def _name(kind: str, name: str, taken: Sequence[str]) -> str:
@@ -120,25 +146,15 @@ def _only(kinds: set[Kind]) -> Kind:
     return next(iter(kinds)) if len(kinds) == 1 else "json"
 
 
-def _fitted(found: object, kind: Kind) -> object:
-    if found is None:
-        return None
-    if kind == "json":
-        return encode(found)
-    if kind == "number" and isinstance(found, int) and abs(found) <= _EXACT:
-        return float(found)
-    return found
+def _as_double(found: object) -> object:
+    return float(found) if isinstance(found, int) and abs(found) <= _EXACT else found
 
 
-def written(cell: object) -> str:
-    """Write a cell for CSV: nothing for None, text as it is, true and false, the shortest digits of a double."""
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, float):
-        return repr(cell) if math.isfinite(cell) else {math.inf: "inf", -math.inf: "-inf"}.get(cell, "nan")
-    return str(cell)
+def _as_json(found: object) -> str:
+    return "{}" if found == {} else encode(found)
+
+
+_CONVERTERS: dict[Kind, Callable[[object], object]] = {"number": _as_double, "json": _as_json}
 
 
 def discover(params: Sequence[str], texts: Iterable[tuple[str, str | None]]) -> list[Column]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -25,6 +25,7 @@ from provrun.core.refs import (
     TaskRef,
     parse_ref,
 )
+from provrun.core.terms import equal
 from provrun.errors import NotFound, UsageError
 from provrun.query.rows import short
 from provrun.query.view import View
@@ -140,10 +141,15 @@ def resolve(view: View, text: str) -> Subject:
 
 
 def tasks_with(view: View, map: MapRecord, params: dict[str, Value], limit: int) -> list[Shown]:
-    """Give the first tasks that have these values of parameters; numbers are compared by value."""
-    sieve = [texts(name, value) for name, value in params.items()]
-    matching = (shown for shown in view.reads.stream(map.id, containing=sieve) if _agrees(shown.task.params, params))
-    return list(islice(matching, limit))
+    """Give the first tasks with exactly these values of parameters; if there is none, with numbers equal by value."""
+    exact = [[encode({name: value})[1:-1]] for name, value in params.items()]
+    close = [texts(name, value) for name, value in params.items()]
+    for sieve, agrees in ((exact, _same), (close, equal)):
+        tasks = view.reads.stream(map.id, containing=sieve)
+        found = list(islice((shown for shown in tasks if _agrees(shown.task.params, params, agrees)), limit))
+        if found:
+            return found
+    return []
 
 
 def find_job(jobs: Sequence[JobRecord], id: str) -> JobRecord:
@@ -247,11 +253,14 @@ def texts(name: str, value: Value) -> list[str]:
     return sorted({encode({name: each})[1:-1] for each in values})
 
 
-def _agrees(text: str, params: dict[str, Value]) -> bool:
-    from provrun.core.terms import equal
-
+def _agrees(text: str, params: dict[str, Value], agree: Callable[[Value, Value], bool]) -> bool:
     held = decode(text)
-    return isinstance(held, dict) and all(name in held and equal(held[name], value) for name, value in params.items())
+    return isinstance(held, dict) and all(name in held and agree(held[name], value) for name, value in params.items())
+
+
+def _same(left: Value, right: Value) -> bool:
+    """Tell whether two values are the same, 1 and 1.0 being two."""
+    return encode(left) == encode(right)
 
 
 def _only(text: str, found: Sequence[T], names: Sequence[str]) -> T:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Protocol, cast
 
@@ -22,7 +23,9 @@ FIELDS = (
 """The keys of a row, in order."""
 
 SHORT = 12  # hex digits by which a person knows a digest
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
+_STATES = {state: state.word for state in State}
+_OUTCOMES = {outcome: outcome.word for outcome in Outcome}
 _NO_ATTEMPT: dict[str, object] = dict.fromkeys(FIELDS[FIELDS.index("attempt") :])
 
 Row = dict[str, object]
@@ -60,33 +63,31 @@ class Rows:
     def row(self, shown: Shown) -> Row:
         """Make the row of a task."""
         task, attempt = shown.task, shown.attempt
-        accepted = attempt is not None and attempt.number == task.accepted
         row: Row = {
             "task": f"{self._map.name}/{task.index}",
             "map": self._map.name,
             "index": task.index,
             "params": self._read(task.params),
-            "state": task.state.word,
-            "stale": accepted and self._judge.is_stale(shown),
+            "state": _STATES[task.state],
+            "stale": False,
         }
         if attempt is None:
-            row |= _NO_ATTEMPT
-            row["attempts"] = task.attempts
-            row["outputs"] = {}
-            return row
+            return row | _NO_ATTEMPT | {"attempts": task.attempts, "outputs": {}}
+        accepted = attempt.number == task.accepted
+        if accepted:
+            row["stale"] = self._judge.is_stale(shown)
+        result = self._whole(shown) if accepted else None
         exit_code, signal = ended_by(attempt, self._runs_commands)
-        row["attempt"] = attempt.number
-        row["attempts"] = task.attempts
-        row["outcome"] = attempt.outcome.word
-        row["exit"] = exit_code
-        row["signal"] = signal
-        row["error"] = attempt.error
-        result = self._whole(shown)
-        row["result"] = self._read(result) if result is not None else None
-        row["outputs"] = outputs(shown.artifacts) if accepted else {}
-        row |= times(attempt)
-        row |= self._context(attempt.context)
-        return row
+        return row | {
+            "attempt": attempt.number,
+            "attempts": task.attempts,
+            "outcome": _OUTCOMES[attempt.outcome],
+            "exit": exit_code,
+            "signal": signal,
+            "error": attempt.error,
+            "result": self._read(result) if result is not None else None,
+            "outputs": outputs(shown.artifacts) if accepted and shown.artifacts else {},
+        } | times(attempt) | self._context(attempt.context)
 
     def rows(self, shown: Iterable[Shown]) -> Iterator[Row]:
         """Make the rows of tasks as they come."""
@@ -170,7 +171,15 @@ def outputs(artifacts: Iterable[Artifact]) -> dict[str, object]:
 
 def moment(at: int | None) -> str | None:
     """Write microseconds since the epoch as ISO 8601 in UTC."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds") if at is not None else None
+    if at is None:
+        return None
+    seconds, microseconds = divmod(at, 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06d}+00:00"
+
+
+@lru_cache(maxsize=1000)  # of many short tasks several start in the same second
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def short(digest: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from provrun.errors import MissingExtra, ProvrunError, UsageError
-from provrun.query.columns import Cells, Column, Kind, written
+from provrun.query.columns import Cells, Column, Kind
 from provrun.query.rows import Row, line
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "jsonl", "parquet", "hdf5")
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".pq": "parquet", ".h5": "hdf5", ".hdf5": "hdf5"}
+_TRUTHS: dict[object, str | None] = {True: "true", False: "false", None: None}
 _FILL: dict[Kind, object] = {"number": float("nan"), "integer": -(2**63), "truth": -1}
 BATCH = 10_000  # rows that are in memory at once
 
@@ -54,8 +55,12 @@ def write_csv(out: IO[bytes], columns: Sequence[Column], rows: Iterable[Row]) ->
         writer = csv.writer(text)
         writer.writerow([column.name for column in columns])
         count = 0
+        truths = [place for place, column in enumerate(columns) if column.kind == "truth"]
         for row in rows:
-            writer.writerow([written(cell) for cell in cells.of(row)])
+            written = cells.of(row)
+            for place in truths:
+                written[place] = _TRUTHS[written[place]]
+            writer.writerow(written)
             count += 1
     finally:
         text.detach()

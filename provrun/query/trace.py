@@ -110,14 +110,14 @@ class Up(Tracer):
                 connect(id, "used code file", self.file(path, digest, None))
             if uses.tool is not None:
                 connect(id, "used program", self.file(uses.tool[0], uses.tool[1], None))
-        for path, digest, size in context.inputs:
-            connect(id, "read input", self.source(path, digest, size))
         made = shown.artifacts
         if shown.attempt is None or shown.attempt.number != attempt.number:
             made = tuple(self.view.reads.artifacts(map.id, attempt.index, attempt.number))
-        for artifact in made:
-            if artifact.role == "input":
-                connect(id, "read input", self.source(artifact.path, artifact.digest.hex(), artifact.size))
+        read = [*context.inputs]
+        read += [(each.path, each.digest.hex(), each.size) for each in made if each.role == "input"]
+        written = {each.digest.hex() for each in made if each.role == "output"}
+        for path, digest, size in read:
+            connect(id, "read input", self.source(path, digest, size, attempt, apart=digest in written))
         if outputs:
             self.outputs(id, made)
         self.trail(id, map, attempt)
@@ -185,15 +185,21 @@ class Up(Tracer):
             self.map(upstream)
             self.graph.connect(map.name, relation(record.dependency), upstream.name)
 
-    def source(self, path: str | None, digest: str, size: int) -> str:
-        """Draw a file that was read, and the attempt that wrote it if one did."""
-        id = f"sha256:{digest}"
-        known = id in self.graph.nodes
-        self.file(path, digest, size)
-        if not known and not self.full:
-            found = self.view.reads.with_digest(bytes.fromhex(digest), bytes.fromhex(digest), BREADTH)
-            self.made_by(id, [each for each in found if each.artifact.role != "input"][:1])
+    def source(self, path: str | None, digest: str, size: int, reader: AttemptRecord, *, apart: bool) -> str:
+        """Draw a file that an attempt read, and the attempt that had written it before if one had."""
+        known = len(self.graph.nodes)
+        id = self.file(path, digest, size, apart=apart)
+        if known < len(self.graph.nodes) and not self.full:
+            found = self.view.reads.with_digest(bytes.fromhex(digest), bytes.fromhex(digest), 10 * BREADTH)
+            earlier = (each for each in found if each.artifact.role != "input" and self.ended_before(each, reader))
+            self.made_by(id, islice(earlier, 1))
         return id
+
+    def ended_before(self, maker: FoundArtifact, reader: AttemptRecord) -> bool:
+        """Tell whether the attempt that made something had ended when another one started."""
+        attempts = self.view.reads.attempts(maker.map, maker.index)
+        ended = [(one.started or 0) + (one.wall or 0) for one in attempts if one.number == maker.number]
+        return bool(ended) and ended[0] <= (reader.started or 0)
 
     def made_by(self, id: str, found: Iterable[FoundArtifact]) -> None:
         for each in found:

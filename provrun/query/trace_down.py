@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 
-from provrun.core.answers import Shown
+from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.canonical import decode, encode
 from provrun.core.records import Artifact, Dependency, MapRecord
 from provrun.query import labels
@@ -79,18 +81,21 @@ class Down(Tracer):
         detail: dict[str, object] = {"task": id, "state": shown.task.state.word}
         if not self.graph.add(Node(id, "task", f"{id}  {shown.task.state.word}{result}", detail)):
             return id
+        read = {artifact.digest for artifact in shown.artifacts if artifact.role == "input"}
         for artifact in shown.artifacts if accepted else ():
             if artifact.role == "output":
-                self.graph.connect(id, f"wrote {artifact.name}", self.readers(artifact))
+                file = self.readers(artifact, (map.id, shown.task.index), apart=artifact.digest in read)
+                self.graph.connect(id, f"wrote {artifact.name}", file)
         for record in self.view.reads.downstreams(map.id):
             if record.dependency.kind != "after":
                 self.readers_of_task(id, shown, self.view.map_by_id(record.map), record.dependency)
         return id
 
-    def readers(self, artifact: Artifact) -> str:
-        id = self.file(artifact.path, artifact.digest.hex(), artifact.size)
+    def readers(self, artifact: Artifact, writer: tuple[int, int], *, apart: bool) -> str:
+        id = self.file(artifact.path, artifact.digest.hex(), artifact.size, apart=apart)
         found = self.view.reads.with_digest(artifact.digest, artifact.digest, 10 * BREADTH)
-        for each in [each for each in found if each.artifact.role == "input"][:BREADTH]:
+        others = (each for each in found if each.artifact.role == "input" and (each.map, each.index) != writer)
+        for each in islice(others, BREADTH):
             self.read_by(id, each.map, each.index)
         return id
 
@@ -117,8 +122,11 @@ class Down(Tracer):
     def content(self, subject: ContentSubject) -> None:
         sizes = [each.artifact.size for each in subject.artifacts]
         self.graph.root = self.file(subject.path, subject.digest, sizes[0] if sizes else None)
-        for each in [each for each in subject.artifacts if each.artifact.role == "input"][:BREADTH]:
-            self.read_by(self.graph.root, each.map, each.index)
+        written = {(each.map, each.index) for each in subject.artifacts if each.artifact.role == "output"}
+        for each in islice((each for each in subject.artifacts if each.artifact.role == "input"), BREADTH):
+            # Who wrote this content after reading it elsewhere has not read this file.
+            if (each.map, each.index) not in written or self.lies_at(each, subject.path):
+                self.read_by(self.graph.root, each.map, each.index)
         for map_id, index, _ in subject.results[:BREADTH]:
             self.read_by(self.graph.root, map_id, index)
         if subject.contexts:
@@ -127,6 +135,13 @@ class Down(Tracer):
             for tally in tallies:
                 sums[tally.map] += tally.attempts
             self.runs(sums.items())
+
+
+    def lies_at(self, found: FoundArtifact, path: str | None) -> bool:
+        """Tell whether an artifact is the file at a path; anything is where only the content was asked for."""
+        folder = self.view.folder(self.view.map_by_id(found.map))
+        mine = os.path.realpath(os.path.join(folder, found.artifact.path or ""))
+        return path is None or mine == os.path.realpath(path)
 
 
 def reader_number(view: View, shown: Shown, map: MapRecord, dependency: Dependency) -> int | None:

@@ -29,8 +29,9 @@ class Tracer:
     def full(self) -> bool:
         return len(self.graph.nodes) >= MOST_NODES
 
-    def file(self, path: str | None, digest: str, size: int | None) -> str:
-        id = f"sha256:{digest}"
+    def file(self, path: str | None, digest: str, size: int | None, *, apart: bool = False) -> str:
+        """Draw content; ``apart`` from what else has it, where an attempt wrote on another path what it had read."""
+        id = f"sha256:{digest} {path}" if apart else f"sha256:{digest}"
         detail: dict[str, object] = {"path": path, "digest": digest, "size": size}
         self.graph.add(Node(id, "file", labels.file_line(path, digest, size), detail))
         return id
