@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,17 @@ def test_an_exit_of_the_launching_terminal_ends_everything(runs: Runs, witness: 
     code, _, _ = finished(process)
     assert code == 128 + signal.SIGHUP
     assert runs.counts("t") == {"pending": 2}
+
+
+def test_a_full_disk_ends_the_run_with_its_own_exit_code_and_loses_nothing(runs: Runs) -> None:
+    # Large results make the registry grow past the largest file this process may write.
+    runs.submit("t", ["sh", "-c", "echo [$(seq -s, 1 6000)]"], 60)
+    registry = runs.root / ".provrun" / "registry.sqlite"
+    limit = registry.stat().st_size // 1024 + 300
+    words = ["bash", "-c", f"ulimit -f {limit}; exec {sys.executable} -m provrun run --json -j 2"]
+    done = subprocess.run(words, cwd=runs.root, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 74, done.stdout + done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "io"
+    summary = runs.run()
+    assert summary.exit == 0
+    assert runs.counts("t") == {"succeeded": 60}
