@@ -113,11 +113,11 @@ class Up(Tracer):
         made = shown.artifacts
         if shown.attempt is None or shown.attempt.number != attempt.number:
             made = tuple(self.view.reads.artifacts(map.id, attempt.index, attempt.number))
-        read = [*context.inputs]
+        read: list[tuple[str | None, str, int]] = [*context.inputs]
         read += [(each.path, each.digest.hex(), each.size) for each in made if each.role == "input"]
         written = {each.digest.hex() for each in made if each.role == "output"}
-        for path, digest, size in read:
-            connect(id, "read input", self.source(path, digest, size, attempt, apart=digest in written))
+        for place, digest, size in read:
+            connect(id, "read input", self.source(place, digest, size, attempt, apart=digest in written))
         if outputs:
             self.outputs(id, made)
         self.trail(id, map, attempt)

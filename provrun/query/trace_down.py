@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
 from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.canonical import decode, encode
@@ -140,8 +140,7 @@ class Down(Tracer):
     def lies_at(self, found: FoundArtifact, path: str | None) -> bool:
         """Tell whether an artifact is the file at a path; anything is where only the content was asked for."""
         folder = self.view.folder(self.view.map_by_id(found.map))
-        mine = os.path.realpath(os.path.join(folder, found.artifact.path or ""))
-        return path is None or mine == os.path.realpath(path)
+        return path is None or Path(folder, found.artifact.path or "").resolve() == Path(path).resolve()
 
 
 def reader_number(view: View, shown: Shown, map: MapRecord, dependency: Dependency) -> int | None:

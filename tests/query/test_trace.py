@@ -199,3 +199,18 @@ def test_dot_is_drawn_by_graphviz(study: Lab) -> None:
         return
     assert subprocess.run(["dot", "-Tplain"], input=graph.dot(), text=True, capture_output=True, check=True).stdout
     assert graph.svg().lstrip().startswith("<?xml")
+
+
+def test_a_file_copied_by_a_task_is_not_its_own_source(lab: Lab) -> None:
+    """Original and copy have one content; what was read is the one, what was written the other."""
+    (lab.root / "in.txt").write_text("same\n")
+    lab.submit("copy", xs(1))
+    lab.run("copy", lambda params, number: Fate(inputs=["in.txt"], outputs={"o": ("out.txt", b"same\n")}))
+    paths = {node.id: node.detail["path"] for node in traced(lab, "copy/0").nodes.values() if node.kind == "file"}
+    joined = {(relation, paths[target]) for _, relation, target in edges(traced(lab, "copy/0")) if target in paths}
+    assert {("read input", "in.txt"), ("wrote o", "out.txt")} <= joined
+    assert not {edge for edge in edges(traced(lab, "copy/0")) if edge[1] == "was written by"}
+    copy = f"{lab.root}/out.txt"
+    assert [edge[1] for edge in edges(traced(lab, copy)) if edge[2] == "copy/0"] == ["was written by"]
+    assert edges(traced(lab, copy, down=True)) == set()
+    assert {edge[1] for edge in edges(traced(lab, f"{lab.root}/in.txt", down=True))} == {"was read by", "wrote o"}
