@@ -23,9 +23,12 @@ def list_jobs(face: Face, running: bool) -> None:
     from provrun.query.show import job_document
 
     view = asking.view(face.project())
-    rows = [job_document(view, each) for each in view.reads.jobs("running" if running else None)]
+    rows = [
+        {"ref": f"job:{each.id}", **job_document(view, each)}
+        for each in view.reads.jobs("running" if running else None)
+    ]
     columns = ["id", "job_kind", "state", "user", "node", "ranks", "slots", "started", "ended", "reason"]
-    face.out.rows("jobs", rows, ref="id", columns=columns, headings=["job", "kind", *columns[2:]])
+    face.out.rows("jobs", rows, ref="ref", columns=columns, headings=["job", "kind", *columns[2:]])
 
 
 @command("provrun job show 7", "provrun job show 7 --json", parent=job)
