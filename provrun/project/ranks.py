@@ -21,7 +21,7 @@ from provrun.project.running import LEFT, MaxFails, RunSummary, Setting, Show, S
 from provrun.run.channel import Closed
 from provrun.run.control import Done, Line, Listener, Said, Shown
 from provrun.run.interrupts import Interrupts, Person
-from provrun.run.launcher import find, launched_rank, local_size, without_launcher
+from provrun.run.launcher import bound, find, launched_rank, local_size, without_launcher
 from provrun.run.links import Local, Remote
 from provrun.run.mpi import World
 from provrun.run.relay import relay
@@ -130,8 +130,8 @@ def _outcome(project: Project, done: Done | None, code: int, setting: Setting, s
     if done is not None and done.summary is not None:
         return msgspec.json.decode(done.summary, type=RunSummary)
     if done is not None and done.error is not None:
-        kind, status, message, following = done.error
-        error = ProvrunError(message, next=following)
+        kind, status, message, value, following = done.error
+        error = ProvrunError(message, value=value, next=following)
         error.code, error.exit = kind, status
         raise error
     # The job ended without a word: what it had in flight is lost, and the registry should say so at once.
@@ -159,14 +159,11 @@ def take_part(path: Path) -> None:
     local = Local(starter(project, setting, rank, plan.environ)) if rank is not None else None
     world = World(plan.ranks)
     local = local or Local(starter(project, setting, world.rank, plan.environ))
-    try:
-        if world.rank == 0:
-            _lead(project, setting, local, world, Line(plan.line))
-            path.unlink(missing_ok=True)
-        else:
-            relay(world, local, _host(world))
-    finally:
-        local.agent.close()
+    if world.rank == 0:
+        _lead(project, setting, local, world, Line(plan.line))
+        path.unlink(missing_ok=True)
+    else:
+        _follow_manager(setting, local, world)
     world.close()
 
 
@@ -189,18 +186,15 @@ def run_launched(
         slots=slots or project.config.number("slots") or _slots(), max_fails=max_fails,
     )
     local = Local(starter(project, setting, world.rank, without_launcher(os.environ)))
-    summary = None
+    if world.rank != 0:
+        _follow_manager(setting, local, world)
+        world.close()
+        return None
     try:
-        if world.rank == 0:
-            interrupts = Interrupts(launched=True)
-            summary = _manage(project, setting, local, world, interrupts, show or Silent())
-        else:
-            relay(world, local, _host(world))
+        return _manage(project, setting, local, world, Interrupts(launched=True), show or Silent())
     finally:
-        local.agent.close()
         project.close()
-    world.close()
-    return summary
+        world.close()
 
 
 def _lead(project: Project, setting: Setting, local: Local, world: World, line: Line) -> None:
@@ -208,7 +202,8 @@ def _lead(project: Project, setting: Setting, local: Local, world: World, line: 
     try:
         done = Done(msgspec.json.encode(_manage(project, setting, local, world, line, line)).decode())
     except ProvrunError as error:
-        done = Done(None, (error.code, error.exit, error.message, error.next))
+        value = None if error.value is None else str(error.value)
+        done = Done(None, (error.code, error.exit, error.message, value, error.next))
     finally:
         project.close()
     line.done(done)
@@ -220,13 +215,24 @@ def _manage(
 ) -> RunSummary:
     remote = Remote(world)
     try:
+        if (wrong := bound(setting.slots)) is not None:
+            raise Unavailable(f"rank 0 is {wrong}", value=setting.slots)
         summary = manage(project, setting, local, person, show, remote, world.library)
     finally:
+        # Whatever happened, the other ranks must not wait for ever.
         remote.end()
+        local.agent.close()
     if person.level == _LEAVING:
-        local.agent.close(timeout=1.0)
         world.abort()
     return summary
+
+
+def _follow_manager(setting: Setting, local: Local, world: World) -> None:
+    """Be another rank than 0."""
+    try:
+        relay(world, local, _host(world), bound(setting.slots))
+    finally:
+        local.agent.close()
 
 
 def _slots() -> int:

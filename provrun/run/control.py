@@ -36,10 +36,10 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The end: a summary as JSON, or an error as (code, exit, message, next)."""
+    """The end: a summary as JSON, or an error as (code, exit, message, value, next)."""
 
     summary: str | None
-    error: tuple[str, int, str, str | None] | None = None
+    error: tuple[str, int, str, str | None, str | None] | None = None
 
 
 Upward = Shown | Said | Done

@@ -86,6 +86,15 @@ def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
     return next((int(environ[name]) for name in names if environ.get(name, "").isdigit()), None)
 
 
+def bound(slots: int) -> str | None:
+    """Say what is wrong when a launcher has bound this rank to fewer cores than it is to run tasks on; else None."""
+    usable = len(os.sched_getaffinity(0))
+    if usable >= min(slots, os.cpu_count() or slots):
+        return None
+    cores = "core" if usable == 1 else "cores"
+    return f"bound to {usable} {cores} but told to run {slots} tasks at once: let the launcher bind to none"
+
+
 def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
     """Give an environment without what a launcher added to it."""
     slurm = tuple(f"SLURM_{name}" for name in _SLURM_TRACES)

@@ -198,6 +198,8 @@ class Manager:
             case Failed() if number is not None:
                 del self._current[rank]
                 self._lose(number, f"rank {rank}: {message.reason}")
+            case Failed():
+                self._tell(f"rank {rank} takes no part: {message.reason}")
 
     def _join(self, rank: int, message: Joined) -> None:
         number = len(self._ranks)

@@ -15,17 +15,19 @@ QUICK = 0.0002  # seconds between looks for messages while there is traffic
 IDLE = 0.02  # and when there has been none for a while: a rank that waits must not eat a core
 
 
-def relay(post: Post, local: Local, host: str) -> None:
+def relay(post: Post, local: Local, host: str, wrong: str | None) -> None:
     """Pass messages on until the manager says that the job is over; ``host`` describes this host for `Joined`.
 
-    Signals are left to rank 0, which decides for the whole job.
+    ``wrong`` is a reason for which this rank takes no part. Signals are left to rank 0, which decides for the job.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     poll = select.poll()
     poll.register(local.agent.fileno(), select.POLLIN)
     pause = QUICK
-    alive = True
+    alive = wrong is None
+    if wrong is not None:
+        post.post(0, Codec.encode(Failed(wrong)))
     while True:
         busy = bool(poll.poll(pause * 1000))
         for _, data in post.receive():

@@ -201,3 +201,15 @@ def test_what_a_launcher_says_is_understood(environ: dict[str, str], size: int, 
 def test_what_a_launcher_added_to_the_environment_is_taken_away() -> None:
     environ = {"PMI_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "7", "HOME": "/h"}
     assert without_launcher(environ) == {"SLURM_JOB_ID": "7", "HOME": "/h"}
+
+
+def test_a_rank_bound_to_fewer_cores_than_slots_stops_with_a_reason(runs: Runs, mpi: Launcher) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one core cannot be too few")
+    runs.submit("t", ["true"], 4)
+    one = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+    command = mpi.command(2, *one, sys.executable, "-m", "provrun", "run", "-j", "2", "--json")
+    done = subprocess.run(command, cwd=runs.root, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "bound to 1 core" in done.stdout
+    assert runs.counts("t") == {"pending": 4}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+
 from fixtures.runs import Runs, finished, until
 from fixtures.witness import Witness
-
 from provrun.core.records import Dependency
 
 
