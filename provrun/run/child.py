@@ -20,12 +20,13 @@ from provrun.run.calling import Call
 from provrun.run.capture import Log, Tape, encode_log
 from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import FileProblem, Files
+from provrun.run.folder import Folder
 from provrun.run.lane import LARGEST, Lane
 from provrun.run.lines import Batch, Content, Heavy, Ready, Used
 from provrun.run.loader import Loader
 from provrun.run.outcomes import shorten
 from provrun.run.packs import BLOB, FILE, LOG
-from provrun.run.recipes import seed_of
+from provrun.run.recipes import seed_of, seed_text
 from provrun.run.restoring import Restorer
 from provrun.run.values import encode_result
 
@@ -43,7 +44,8 @@ class Child:
     """Takes batches of tasks from a socket and leaves results in a lane."""
 
     def __init__(
-        self, sock: socket.socket, lane: Lane, tapes: tuple[Tape, Tape], loader: Loader, project: str, workdir: str
+        self, sock: socket.socket, lane: Lane, tapes: tuple[Tape, Tape], loader: Loader, project: str, workdir: str,
+        folder: Folder,
     ) -> None:
         self._sock = sock
         self._lane = lane
@@ -51,7 +53,9 @@ class Child:
         self._loader = loader
         self._project = project
         self._workdir = workdir
+        self._folder = folder
         self._restorer = Restorer(workdir)
+        self._restorer.set(b"PROVRUN_TMPDIR", os.fsencode(folder.path))
         self._pid = os.getpid()
         self._files = Files()
         self._maps: dict[int, RunMap] = {}
@@ -109,8 +113,12 @@ class Child:
             task = f"{name}/{start.index}"
             restorer.set(b"PROVRUN_TASK", task.encode())
             restorer.set(b"PROVRUN_ATTEMPT", f"{task}#{start.number}".encode())
+            current.key = key = seed_of(run, start)
+            restorer.set(b"PROVRUN_SEED", seed_text(key))
+            _seed(key)
             self._attempt(run, start, batch.loaded, wall, now)
             restorer.restore()
+            self._folder.clear()
 
     def _attempt(self, run: RunMap, start: Start, loaded: int, wall: int, begun: int) -> None:
         contents: list[Content] = []
@@ -118,8 +126,6 @@ class Child:
         text: str | None = None
         digest: bytes | None = None
         outcome, detail, error = Outcome.SUCCEEDED, None, None
-        current.key = seed_of(run, start)
-        _seed(current.key)
         try:
             call = self._calls.get(start.map)
             if call is None:

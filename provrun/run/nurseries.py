@@ -153,7 +153,8 @@ class Nurseries:
         environ = task_environment(self._site, cores)
         pid = os.fork()
         if pid == 0:
-            be_nursery(theirs, self._memory, place, self._site.project, workdir, environ)
+            project, folder = self._site.project, self._site.child_folder()
+            be_nursery(theirs, self._memory, place, project, workdir, environ, folder)
         theirs.close()
         nursery = self._all[key] = Nursery(key, pid, ours, bare)
         self._site.loop.on_exit(pid, lambda _: self._ended(nursery))

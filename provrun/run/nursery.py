@@ -18,6 +18,7 @@ from provrun.run import lines
 from provrun.run.calling import Call
 from provrun.run.capture import Tape
 from provrun.run.child import Child
+from provrun.run.folder import Folder
 from provrun.run.lane import Lane
 from provrun.run.lines import Born, Ended, Fork, Import, Imported
 from provrun.run.loader import Loader
@@ -29,12 +30,15 @@ LARGEST_CONTROL = 1 << 20
 class Nursery:
     """Imports a module once and forks children, until the control socket is closed."""
 
-    def __init__(self, control: socket.socket, memory: mmap, loader: Loader, project: str, workdir: str) -> None:
+    def __init__(
+        self, control: socket.socket, memory: mmap, loader: Loader, project: str, workdir: str, folder: str
+    ) -> None:
         self._control = control
         self._memory = memory
         self._loader = loader
         self._project = project
         self._workdir = workdir
+        self._folder = folder
         self._lanes: dict[int, int] = {}
         self._forkable = True
 
@@ -111,7 +115,9 @@ class Nursery:
             faulthandler.enable()  # a segmentation fault leaves its traceback in the log
             lane = Lane(self._memory, message.lane)
             tapes = Tape(out, 1), Tape(err, 2)
-            Child(socket.socket(fileno=sock), lane, tapes, self._loader, self._project, self._workdir).run()
+            folder = Folder(f"{self._folder}{message.lane}")
+            folder.clear()
+            Child(socket.socket(fileno=sock), lane, tapes, self._loader, self._project, self._workdir, folder).run()
             os._exit(0)
         except BaseException:  # whatever it is, it must be seen in the log of the task that met it
             import traceback
@@ -148,7 +154,8 @@ def _ignore(number: int, frame: object) -> None:
 
 
 def be_nursery(
-    control: socket.socket, memory: mmap, place: str, project: str, workdir: str, environ: Mapping[str, str]
+    control: socket.socket, memory: mmap, place: str, project: str, workdir: str, environ: Mapping[str, str],
+    folder: str,
 ) -> NoReturn:
     """Become a nursery in a process just forked from the spawner."""
     try:
@@ -160,7 +167,7 @@ def be_nursery(
         os.environ.update(environ)
         loader = Loader(place, workdir, project)
         loader.enter()
-        Nursery(control, memory, loader, project, workdir).run()
+        Nursery(control, memory, loader, project, workdir, folder).run()
     finally:
         os._exit(0)
 

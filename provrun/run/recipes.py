@@ -60,6 +60,11 @@ def seed_of(run: RunMap, start: Start) -> bytes:
     return task_key(run.recipe_digest, start.params, upstream)
 
 
+def seed_text(key: bytes) -> bytes:
+    """Give the number in $PROVRUN_SEED: of 31 bits, which every program's integer holds."""
+    return b"%d" % (int.from_bytes(key[:4], "big") >> 1)
+
+
 class CommandRecipe:
     """A command, a shell line, or the lines of a file, ready to be filled in."""
 
@@ -129,8 +134,7 @@ class CommandRecipe:
         environment[b"PROVRUN_PARAMS"] = desk.params.encode()
         environment[b"PROVRUN_RESULT"] = desk.result.encode()
         environment[b"PROVRUN_TMPDIR"] = desk.folder.encode()
-        # 31 bits, which every program's integer holds.
-        environment[b"PROVRUN_SEED"] = b"%d" % (int.from_bytes(seed_of(run, start)[:4], "big") >> 1)
+        environment[b"PROVRUN_SEED"] = seed_text(seed_of(run, start))
         if self.kind == "shell" and self._template:
             for name in dict.fromkeys((*names.params, *self._template.names)):
                 text = as_text(names.value(name))

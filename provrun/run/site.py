@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from provrun.run.files import Files
+from provrun.run.folder import Folder, remove
 from provrun.run.limits import MemoryWatch, OomKills
 from provrun.run.loop import Loop
 from provrun.run.reports import Reports
@@ -15,15 +16,14 @@ _MEMORY_FOLDER = "/dev/shm"  # writing a parameter file takes 8 us there and 170
 class Desk:
     """The private places of one slot, used again by one task after the other."""
 
-    __slots__ = ("_params", "_size", "_touched", "folder", "params", "result")
+    __slots__ = ("_folder", "_params", "_size", "folder", "params", "result")
 
     def __init__(self, folder: str, files: str) -> None:
         self.folder = folder
+        self._folder = Folder(folder)
         self.params = files + ".params"
         self.result = files + ".result"
         self._params = self._size = -1
-        os.mkdir(folder, 0o700)
-        self._touched = os.stat(folder).st_mtime_ns
 
     def write_params(self, data: bytes) -> None:
         """Write the parameters of the next task to the file that was there for the last one."""
@@ -38,14 +38,7 @@ class Desk:
 
     def clear(self) -> None:
         """Remove what a task left behind."""
-        try:
-            if os.stat(self.folder).st_mtime_ns == self._touched:
-                return
-        except FileNotFoundError:
-            pass
-        remove(self.folder)
-        os.makedirs(self.folder, 0o700, exist_ok=True)
-        self._touched = os.stat(self.folder).st_mtime_ns
+        self._folder.clear()
 
 
 class Site:
@@ -79,6 +72,10 @@ class Site:
             return self._desks.pop()
         self._made += 1
         return Desk(f"{self._folder}/{self._made}", f"{self._files}/{self._made}")
+
+    def child_folder(self) -> str:
+        """Give the path, but for a lane's number, of the private folder of the child on that lane."""
+        return f"{self._folder}/child-"
 
     def leave_desk(self, desk: Desk) -> None:
         """Take them back, cleared."""
@@ -114,10 +111,3 @@ def sweep_folders(job: str, rank: int | None = None) -> None:
         for name in os.listdir(parent):
             if name.startswith(start):
                 remove(f"{parent}/{name}")
-
-
-def remove(folder: str) -> None:
-    """Remove a folder with all that is in it, as far as possible."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

@@ -330,3 +330,22 @@ def test_declared_files_of_functions_are_digested_verified_and_packed(
     assert missing.outcome == Outcome.EXCEPTION
     assert missing.error == "output out-2.txt: No such file or directory"
     assert [name for name, _, _ in driver.loaded()[-1].shared_inputs] == ["in.txt"]
+
+
+def test_functions_have_a_seed_and_a_private_folder_that_is_empty_for_the_next(driver: Driver, module: Any) -> None:
+    module(
+        "import os\nfrom pathlib import Path\n"
+        "def f(x):\n"
+        "    folder = Path(os.environ['PROVRUN_TMPDIR'])\n"
+        "    there = os.listdir(folder)\n"
+        "    (folder / 'sub').mkdir()\n"
+        "    (folder / f'{x}.txt').write_text('left behind')\n"
+        "    return [str(folder), there, os.environ['PROVRUN_SEED']]"
+    )
+    values = driver.values(driver.function("work.py:f", XS))
+    assert [there for _, there, _ in values] == [[]] * len(XS)
+    assert len({seed for _, _, seed in values}) == len(XS)
+    command = driver.values(driver.command("printenv", "PROVRUN_SEED", params=[{"x": 1}]))
+    assert all(0 <= int(seed) < 2**31 for seed in [values[1][2], *map(str, command)])
+    driver.close()
+    assert not any(Path(folder).exists() for folder, _, _ in values)
