@@ -89,4 +89,5 @@ class MissingExtra(ProvrunError):
     code = "missing-extra"
 
     def __init__(self, extra: str, what: str) -> None:
-        super().__init__(f"{what} needs an optional part of provrun", value=extra, next=f"pip install 'provrun[{extra}]'")
+        install = f"pip install 'provrun[{extra}]'"
+        super().__init__(f"{what} needs an optional part of provrun", value=extra, next=install)

@@ -6,7 +6,7 @@ import enum
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -131,7 +131,7 @@ def _kind(value: object) -> str:
     return "null" if value is None else "list"
 
 
-def _ordering(holds: Callable[[object, object], bool]) -> Callable[[object, object], bool]:
+def _ordering(holds: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:
     def compare(left: object, right: object) -> bool:
         kind = _kind(left)
         return kind == _kind(right) and kind in ("number", "text") and holds(left, right)

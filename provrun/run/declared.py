@@ -29,10 +29,14 @@ class Declared:
         return bool(self._inputs or self._outputs)
 
     def fill(self, names: Names) -> tuple[list[str], dict[str, str]]:
-        """Give the paths of a task's own inputs, and of its outputs by name, and let templates name them."""
+        """Give the paths of a task's own inputs, and of its outputs by name, and let templates name them.
+
+        Inputs and outputs have numbers from 0, in the order in which they are declared; outputs have names, too.
+        """
         inputs = [fill(template, names)[0] for template in self._inputs]
         names.known.update((f"input.{number}", path) for number, path in enumerate(inputs))
         outputs = {name: fill(template, names)[0] for name, template in self._outputs.items()}
+        names.known.update((f"output.{number}", path) for number, path in enumerate(outputs.values()))
         names.known.update((f"output.{name}", path) for name, path in outputs.items())
         return [path for path in inputs if path not in self.shared], outputs
 

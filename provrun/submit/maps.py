@@ -169,6 +169,7 @@ class _Checks:
 
     def _known_to_commands(self) -> set[str]:
         numbered = {f"input.{number}" for number in range(len(self.request.inputs))}
+        numbered |= {f"output.{number}" for number in range(len(self.request.outputs))}
         named = {f"output.{name}" for name in self.request.outputs}
         return {*self.own, *self.flows.inherited, *ALWAYS_KNOWN, *numbered, *named}
 
