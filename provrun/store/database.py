@@ -109,15 +109,19 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path, *, readonly: bool = False, create: bool = False) -> None:
         super().__init__()
-        mode = "ro" if readonly else "rwc" if create else "rw"
+        # Even a reader must be able to roll back what a writer left that died: `query_only` keeps it from the rest.
+        mode = "rwc" if create else "rw"
         self._path = path
+        self._readonly = readonly
         try:
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None,
                 check_same_thread=False, cached_statements=256,
             )
             self._connection.execute(f"pragma cache_size=-{CACHE_KIB}")
-            if not readonly:
+            if readonly:
+                self._connection.execute("pragma query_only=on")
+            else:
                 self._connection.execute("pragma journal_mode=truncate")
                 self._connection.execute("pragma synchronous=full")
                 self._connection.execute("pragma foreign_keys=on")
@@ -202,6 +206,8 @@ class SqliteDatabase(Database):
         run = one_run(column, indices)
         if run is not None:
             return run
+        if self._readonly:
+            return f"{column} in ({','.join(map(str, indices))})", ()
         self.run("create temp table if not exists listed(idx integer primary key)")
         self.run("delete from temp.listed")
         self.run_many("insert into temp.listed values(?)", ((index,) for index in indices))

@@ -35,9 +35,14 @@ _TASKS = {
 
 
 def check(db: Database) -> list[str]:
-    """Give the problems found in the registry, in words; none if it is sound. Reads everything."""
+    """Give the problems found in the registry, in words; none if it is sound. Reads everything, as of one moment."""
     with db.reading():
-        return [*db.damage(), *_tasks(db), *_sizes(db), *_counters(db), *_tallies(db), *_waiting(db), *_results(db)]
+        return [*db.damage(), *found(db)]
+
+
+def found(db: Database) -> list[str]:
+    """Give the problems found in what the tables say, as the transaction that is open sees them."""
+    return [*_tasks(db), *_sizes(db), *_counters(db), *_tallies(db), *_waiting(db), *_results(db)]
 
 
 def _tasks(db: Database) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid as uuids
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         TaskRecord,
     )
     from provrun.core.states import State
+    from provrun.ports import Changes, Claims, Lookups, Submissions
 
 
 class Registry:
@@ -52,13 +52,15 @@ class Registry:
     @classmethod
     def create(cls, url: str) -> Registry:
         """Make an empty registry at ``url`` and open it; refuse if there is one."""
+        from uuid import uuid4
+
         database = connect(url, create=True)
         try:
             with database.writing():
                 migrations.require_none(database, url)
                 for statement in ddl.statements(database.dialect):
                     database.run(statement)
-                database.insert("registry", ("id", "uuid"), [(1, str(uuids.uuid4()))])
+                database.insert("registry", ("id", "uuid"), [(1, str(uuid4()))])
         except BaseException:
             database.close()
             raise
@@ -230,3 +232,10 @@ class Registry:
 
     def inputs(self, id: int) -> list[tuple[str, str, int]]:
         return lookups.inputs(self.database, id)
+
+
+if TYPE_CHECKING:
+
+    def _speaks_for(registry: Registry) -> tuple[Submissions, Claims, Changes, Lookups]:
+        """Let the type checker see that the registry is what the rooms need."""
+        return registry, registry, registry, registry

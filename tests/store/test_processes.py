@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 
 from fixtures.store_processes import start
 from fixtures.study import AT, Study, grid
@@ -144,6 +145,20 @@ def test_a_submission_of_a_large_map_lets_a_manager_work(any_registry: Registry,
         done += len(claimed)
     assert done >= 50
     finish(submitter)
+
+
+def test_a_reader_finds_a_sound_registry_where_a_writer_died(sqlite_url: str) -> None:
+    with closing(Registry.create(sqlite_url)) as registry:
+        Study(registry).submit("scan", grid(x=3))
+    writer = start("die", sqlite_url, "scan")
+    go(writer)
+    assert writer.stdout is not None and writer.stdout.readline() == "written\n"
+    kill(writer)
+    journal = Path(f"{sqlite_url.removeprefix('sqlite:///')}-journal")
+    assert journal.stat().st_size > 0
+    with closing(Registry.open(sqlite_url, readonly=True)) as reader:
+        assert [task.priority for task in reader.tasks(1)] == [0, 0, 0]
+        assert reader.check() == []
 
 
 def test_a_registry_is_open_to_a_reader_while_another_writes(any_registry: Registry, any_url: str) -> None:
