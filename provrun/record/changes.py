@@ -47,13 +47,13 @@ class Changes:
     counted: int = 0
 
 
-def find_changes(view: View, status: Status, listing: Listing, written: Written, *, content: bool) -> Changes:
-    """Return what is not as in HEAD; with ``content`` the bytes of changed files are written into the view.
+def find_changes(view: View, status: Status, listing: Listing, written: Written) -> Changes:
+    """Return what is not as in HEAD; the bytes of changed files are written into the view.
 
     Submodules are left to the caller.
     """
     changes = Changes()
-    reader = _Reader(view, content)
+    reader = _Reader(view)
     tracked = {item.path: item for item in status.tracked if not _is_submodule(item)}
     for item in list(_unwatched(view, listing, tracked)):
         tracked[item.path] = item
@@ -95,9 +95,8 @@ def _unwatched(view: View, listing: Listing, tracked: dict[bytes, Tracked]) -> I
 class _Reader:
     """Reads changed files, the smallest first, as long as their bytes fit into a patch."""
 
-    def __init__(self, view: View, content: bool) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self._keep = CHANGE_LIMIT if content else 0
         self._wanted: list[tuple[int, bytes, Entry | None, Entry | None]] = []
 
     def size(self, path: bytes) -> int:
@@ -113,9 +112,9 @@ class _Reader:
     def read(self) -> Iterable[Change]:
         room = PATCH_LIMIT
         for _, path, head, index in sorted(self._wanted, key=lambda item: item[:2]):
-            found = read_entry(self._view.root + path, self._keep)
+            found = read_entry(self._view.root + path, CHANGE_LIMIT)
             kept = found is None or (found.data is not None and found.size <= room)
-            if found is not None and kept and self._keep:
+            if found is not None and kept:
                 write_blob(self._view.path / "objects", found)
                 room -= found.size
             now = _entry(self._view, found, index)

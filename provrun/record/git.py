@@ -36,7 +36,7 @@ def capture(
     place = find(path)
     if place is None:
         return capture_files(path, files)
-    lying = look(place, Looking(_read_head, KeptOut(exclude, path), patch=True, known=known or StatCache()))
+    lying = look(place, Looking(_read_head, KeptOut(exclude, path), known or StatCache()))
     code = Code(
         kind="git",
         root=shown(os.fsencode(place.root)),

@@ -58,11 +58,10 @@ class Lying:
 
 @dataclass(frozen=True)
 class Looking:
-    """How to look: who reads HEAD, what is kept out, whether a patch is wanted, and which digests are known."""
+    """How to look: who reads HEAD, what is kept out, and which digests are known."""
 
     read_head: Callable[[View], Head]
     kept_out: KeptOut
-    patch: bool
     known: StatCache
 
 
@@ -86,10 +85,10 @@ def look(place: Place, how: Looking, prefix: str = "") -> Lying:
         written = how.kept_out.beneath(place.root)
 
         inner = [*_submodules(view, listing, how, prefix), *_nested(view, status, how, prefix)]
-        changes = find_changes(view, status, listing, written, content=how.patch)
+        changes = find_changes(view, status, listing, written)
         converted = find_converted(view, status, listing, changes.found, how.known)
         found = [change for change in changes.found if change.path not in converted]
-        fitting, large = _fit(view, found) if how.patch else (found, [])
+        fitting, large = _fit(view, found)
 
         edits = {change.path: change.now for change in fitting} | {change.path: change.head for change in large}
         edits |= changes.restored | {each.path: each.entry for each in inner}
@@ -99,7 +98,7 @@ def look(place: Place, how: Looking, prefix: str = "") -> Lying:
         tree = _write_tree(view, more) if more else base
 
         below = [each.lying for each in inner if each.lying]
-        patch = _patch(view, head.tree, base, prefix) if how.patch else b""
+        patch = _patch(view, head.tree, base, prefix)
         modules = [_submodule(each, prefix) for each in inner if each.entry]
         return Lying(
             head=head,
@@ -114,13 +113,6 @@ def look(place: Place, how: Looking, prefix: str = "") -> Lying:
             submodules=(*modules, *(module for lying in below for module in lying.submodules)),
             counted=changes.counted,
         )
-
-
-def read_head(view: View) -> Head:
-    """Return where HEAD stands, by git alone; the branch is not looked up."""
-    if view.commit is None:
-        return Head(None, EMPTY_TREE, None)
-    return Head(view.commit, view.git("rev-parse", "--verify", f"{view.commit}^{{tree}}").decode().strip(), None)
 
 
 def shown(path: bytes) -> str:

@@ -16,7 +16,7 @@ ROUNDS = 5
 
 
 def measure() -> Iterator[Figure]:
-    """Measure captures of a large and of a small repository, of the software, and of used files."""
+    """Measure captures of a large and of a small repository, and of the software."""
     with tempfile.TemporaryDirectory() as folder:
         yield from _repositories(Path(folder))
     yield from _software()
@@ -24,8 +24,6 @@ def measure() -> Iterator[Figure]:
 
 def _repositories(folder: Path) -> Iterator[Figure]:
     from provrun.record.git import capture
-    from provrun.record.recheck import is_unchanged
-    from provrun.record.uses import Fingerprint
 
     small, large = folder / "small", folder / "large"
     make_repository(small, 20)
@@ -34,19 +32,12 @@ def _repositories(folder: Path) -> Iterator[Figure]:
     bare = best(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) * 1e3
     yield Figure("capture 20 files", best(lambda: capture(small)) * 1e3, "ms", bare, "python -c pass", at_most=5)
     yield from _compare("capture 10^5 files", large, lambda: capture(large), 2)
-    code = capture(large).code
-    yield from _compare("is it still the same, 10^5 files", large, lambda: is_unchanged(code, large), 2)
     (large / "0" / "0.py").write_text("edited = True\n")
     (large / "new.py").write_text("new = True\n")
     yield from _compare("capture 10^5 files, two changed", large, lambda: capture(large), 2)
     (large / ".gitattributes").write_text("* text=auto\n")
     # Line ends may hide changes from git, so sizes are compared for every file.
     yield from _compare("capture 10^5 files that git converts", large, lambda: capture(large), 8)
-    files = [str(file) for file in (large / "0").iterdir()]
-    fingerprint = Fingerprint(files)
-    stats = best(lambda: [Path(file).stat() for file in files])
-    yield Figure("used files unchanged", best(fingerprint.changed) / len(files) * 1e6, "us a file",
-                 stats / len(files) * 1e6, "stat", at_most=2)  # fmt: skip
 
 
 def _compare(name: str, repository: Path, work: Callable[[], object], at_most: float) -> Iterator[Figure]:

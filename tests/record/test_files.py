@@ -1,4 +1,4 @@
-"""Digests of files, remembered and compared."""
+"""Digests of files, and those remembered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from provrun.errors import StorageFailed
 from provrun.record.files import StatCache, digest_file
-from provrun.record.uses import Fingerprint, changed_files, file_digests
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 3 << 20])
@@ -89,41 +88,3 @@ def test_links_share_the_digest_of_what_they_lead_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     (tmp_path / "link").symlink_to("file")
     assert digest_file(tmp_path / "link") == digest_file(tmp_path / "file")
-
-
-def test_used_files_are_compared_by_content(tmp_path: Path) -> None:
-    for name in ("same", "edited", "removed"):
-        (tmp_path / name).write_text(name)
-    used = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("same", "edited", "removed")}
-    used[str(tmp_path / "same")] = used["same"]
-    assert changed_files(used, tmp_path) == []
-    os.utime(tmp_path / "same", (1, 1))
-    (tmp_path / "edited").write_text("other")
-    (tmp_path / "removed").unlink()
-    assert changed_files(used, tmp_path) == ["edited", "removed"]
-
-
-def test_folders_are_used_with_all_that_lies_in_them(tmp_path: Path) -> None:
-    (tmp_path / "lib/deep").mkdir(parents=True)
-    (tmp_path / "lib/a").write_text("a")
-    (tmp_path / "lib/deep/b").write_text("b")
-    digests = file_digests([tmp_path / "lib", tmp_path / "absent"])
-    assert digests == {
-        str(tmp_path / "lib/a"): hashlib.sha256(b"a").hexdigest(),
-        str(tmp_path / "lib/deep/b"): hashlib.sha256(b"b").hexdigest(),
-        str(tmp_path / "absent"): None,
-    }
-
-
-def test_a_fingerprint_tells_which_files_changed(tmp_path: Path) -> None:
-    names = ("kept", "edited", "replaced", "removed", "made")
-    for name in names[:-1]:
-        (tmp_path / name).write_text(name)
-    fingerprint = Fingerprint(tmp_path / name for name in names)
-    assert fingerprint.changed() == []
-    (tmp_path / "edited").write_text("other")
-    (tmp_path / "new").write_text("replaced")
-    (tmp_path / "new").replace(tmp_path / "replaced")
-    (tmp_path / "removed").unlink()
-    (tmp_path / "made").touch()
-    assert fingerprint.changed() == [str(tmp_path / name) for name in names[1:]]

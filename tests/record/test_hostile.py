@@ -14,7 +14,6 @@ import pytest
 from fixtures.repositories import commit_all, git, new_repository
 from fixtures.trees import run, swh_directory
 from provrun.record.git import capture
-from provrun.record.recheck import is_unchanged
 
 Trap = Callable[[Path, Path], list[str]]
 """Plants something into a repository that runs a program, and gives the git command that falls for it."""
@@ -184,8 +183,7 @@ TRAPS = [
 @pytest.mark.parametrize("trap", TRAPS)
 def test_a_repository_cannot_run_anything(trap: Trap, git_repo: Path, program: Path, witness: Path) -> None:
     falls_for_it = trap(git_repo, program)
-    captured = capture(git_repo)
-    is_unchanged(captured.code, git_repo)
+    capture(git_repo)
     assert not witness.exists(), "capturing ran the program"
 
     fell = subprocess.run(["git", *falls_for_it], cwd=git_repo, check=False, capture_output=True)
