@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STATES = [state.word for state in State]
 FORMATS = ["table", "csv", "jsonl", "parquet", "hdf5"]
+WIDEST = 60  # characters of a list or object in a table
 HEAD = 1000  # rows whose keys make the columns of a table
 where = click.option("--where", metavar="CONDITIONS", help="Only tasks for which this holds: 'x > 3 and stale'.")
 
@@ -146,7 +147,10 @@ def _cell(row: Row, column: str) -> object:
     from provrun.core.canonical import encode as canonical
 
     found = _value(row, column)
-    return canonical(found) if isinstance(found, dict | list) else found
+    if not isinstance(found, dict | list):
+        return found
+    text = canonical(found)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 
 def _value(row: Row, column: str) -> object:

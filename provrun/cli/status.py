@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -91,7 +92,8 @@ def watch(face: Face, maps: tuple[str, ...], interval: float) -> None:
         if moving:
             if shown:
                 sys.stdout.write(f"\x1b[{len(shown)}A")
-            sys.stdout.write("".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps would be two to go up
+            sys.stdout.write("".join(f"{line[:width]}\x1b[K\n" for line in lines) + "\x1b[J")
             sys.stdout.flush()
         elif lines != shown:
             _print(face, documents) if face.out.json or face.out.quiet else print("\n".join(lines), flush=True)
