@@ -200,7 +200,7 @@ class Artifact(msgspec.Struct, frozen=True, array_like=True):
     place: str | None = None
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class Ended(msgspec.Struct, frozen=True):
     """One ended attempt, ready to be recorded; the dispatcher has decided ``state``, the task's next one.
 
     ``started`` microseconds since the epoch (UTC), ``wall`` and ``cpu`` microseconds, ``max_rss`` KiB;

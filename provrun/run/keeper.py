@@ -284,28 +284,14 @@ class Keeper:
 
 def _ended(verdict: Verdict, context: int) -> Ended:
     task, result, state, fails, limits = verdict
+    started = result.started or None
+    # By position: there is one for every task, and names cost five times as much.
     return Ended(
-        map=result.map,
-        index=result.index,
-        number=result.number,
-        context=context,
-        outcome=_OUTCOMES[result.outcome],
-        state=state,
-        started=result.started or None,
-        wall=result.wall if result.started else None,
-        cpu=result.cpu,
-        max_rss=result.max_rss,
-        rss_shared=result.rss_shared,
-        detail=result.detail,
-        error=result.error,
-        result=result.result,
-        result_digest=result.result_digest,
-        log=result.log,
-        trail=task.trail,
-        fails=fails,
-        limits=limits,
-        artifacts=tuple(result.artifacts) if result.artifacts else (),
-    )
+        result.map, result.index, result.number, context, _OUTCOMES[result.outcome], state, started,
+        result.wall if started else None, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
+        result.result, result.result_digest, result.log, task.trail, fails, limits,
+        tuple(result.artifacts) if result.artifacts else (),
+    )  # fmt: skip
 
 
 _OUTCOMES = tuple(Outcome)
