@@ -69,13 +69,13 @@ class Spawner:
     def run(self) -> None:
         """Work until the agent closes its end."""
         while True:
-            self._loop.turn()
             self._fill()
             if not self._queue:
                 self.site.reports.flush()
             if self.channel.wants_write:
                 self.channel.flush()
                 self._loop.watch_writing(self.channel.fileno(), self.channel.wants_write)
+            self._loop.turn()
 
     def close(self) -> None:
         """Kill everything, leave nothing."""
