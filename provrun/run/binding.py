@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import cast
 
@@ -49,11 +50,16 @@ def read_reads(text: str | None) -> Reads:
 class Names:
     """What the placeholders of a task's template stand for."""
 
-    def __init__(self, start: Start, known: dict[str, Value]) -> None:
+    def __init__(self, start: Start, known: Callable[[], dict[str, Value]]) -> None:
         self._start = start
-        self.known = known
+        self._known = known
 
-    # Most templates ask for little of this, and decoding takes longer than filling.
+    # Most templates ask for little of this, and gathering it takes longer than filling.
+
+    @cached_property
+    def known(self) -> dict[str, Value]:
+        """What has a name without being a parameter or a result."""
+        return self._known()
 
     @cached_property
     def params(self) -> dict[str, Value]:

@@ -44,7 +44,13 @@ class Child:
     """Takes batches of tasks from a socket and leaves results in a lane."""
 
     def __init__(
-        self, sock: socket.socket, lane: Lane, tapes: tuple[Tape, Tape], loader: Loader, project: str, workdir: str,
+        self,
+        sock: socket.socket,
+        lane: Lane,
+        tapes: tuple[Tape, Tape],
+        loader: Loader,
+        project: str,
+        workdir: str,
         folder: Folder,
     ) -> None:
         self._sock = sock
@@ -178,7 +184,7 @@ class Child:
         known: dict[str, Value] = {
             "index": start.index, "task": f"{run.name}/{start.index}", "cores": run.policy.cores,
         }  # fmt: skip
-        inputs, outputs = declared.fill(Names(start, known))
+        inputs, outputs = declared.fill(Names(start, lambda: known))
         artifacts += self._files.inputs(self._workdir, inputs)
         return outputs
 

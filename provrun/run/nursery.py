@@ -154,7 +154,12 @@ def _ignore(number: int, frame: object) -> None:
 
 
 def be_nursery(
-    control: socket.socket, memory: mmap, place: str, project: str, workdir: str, environ: Mapping[str, str],
+    control: socket.socket,
+    memory: mmap,
+    place: str,
+    project: str,
+    workdir: str,
+    environ: Mapping[str, str],
     folder: str,
 ) -> NoReturn:
     """Become a nursery in a process just forked from the spawner."""

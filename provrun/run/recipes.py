@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from functools import partial
 
 from provrun.core.canonical import Value
 from provrun.core.identity import task_key
@@ -77,6 +78,7 @@ class CommandRecipe:
         # As bytes: encoding sixty variables takes ten microseconds a task.
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self.kind = recipe.kind
+        self._name = run.name.encode()
         self.launcher = _launcher(run.policy.ranks, environment)
         self._path = environment.get("PATH", os.defpath)
         self._shell = "" if self.kind == "command" else self._find_shell()
@@ -103,7 +105,10 @@ class CommandRecipe:
 
     def names(self, start: Start, desk: Desk) -> Names:
         """Give what placeholders of a task stand for."""
-        known: dict[str, Value] = {
+        return Names(start, partial(self._known, start, desk))
+
+    def _known(self, start: Start, desk: Desk) -> dict[str, Value]:
+        return {
             "index": start.index,
             "task": f"{self.run.name}/{start.index}",
             "params": desk.params,
@@ -111,7 +116,6 @@ class CommandRecipe:
             "tmpdir": desk.folder,
             "launcher": shlex.join(self.launcher),
         }
-        return Names(start, known)
 
     def words(self, names: Names) -> list[str]:
         """Give the words of a task's command."""
@@ -127,13 +131,10 @@ class CommandRecipe:
     def variables(self, start: Start, desk: Desk, names: Names) -> dict[bytes, bytes]:
         """Give the environment of a task."""
         run = self.run
-        task = f"{run.name}/{start.index}"
-        environment = self._environment.copy()
-        environment[b"PROVRUN_TASK"] = task.encode()
-        environment[b"PROVRUN_ATTEMPT"] = b"%s#%d" % (task.encode(), start.number)
-        environment[b"PROVRUN_PARAMS"] = desk.params.encode()
-        environment[b"PROVRUN_RESULT"] = desk.result.encode()
-        environment[b"PROVRUN_TMPDIR"] = desk.folder.encode()
+        task = b"%s/%d" % (self._name, start.index)
+        environment = {**self._environment, **desk.variables}
+        environment[b"PROVRUN_TASK"] = task
+        environment[b"PROVRUN_ATTEMPT"] = b"%s#%d" % (task, start.number)
         environment[b"PROVRUN_SEED"] = seed_text(seed_of(run, start))
         if self.kind == "shell" and self._template:
             for name in dict.fromkeys((*names.params, *self._template.names)):

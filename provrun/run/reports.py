@@ -13,8 +13,8 @@ from provrun.run.packs import PackWriter
 from provrun.run.syncer import Syncer
 
 _RESULTS = Codec.encode(Results([]))[:-1] + b"\xdd"  # an array of results, its length in four bytes
-_MANY = 32
-_PATIENCE = 0.004  # a manager that refills every few milliseconds keeps slots busy; per result it would only be woken
+_MANY = 64
+_PATIENCE = 0.01  # a manager that refills a hundred times a second keeps slots busy; per result it would only be woken
 _SYNC_PATIENCE = 0.02  # a sync costs milliseconds on a disk
 
 

@@ -16,13 +16,18 @@ _MEMORY_FOLDER = "/dev/shm"  # writing a parameter file takes 8 us there and 170
 class Desk:
     """The private places of one slot, used again by one task after the other."""
 
-    __slots__ = ("_folder", "_params", "_size", "folder", "params", "result")
+    __slots__ = ("_folder", "_params", "_size", "folder", "params", "result", "variables")
 
     def __init__(self, folder: str, files: str) -> None:
         self.folder = folder
         self._folder = Folder(folder)
         self.params = files + ".params"
         self.result = files + ".result"
+        self.variables = {
+            b"PROVRUN_PARAMS": os.fsencode(self.params),
+            b"PROVRUN_RESULT": os.fsencode(self.result),
+            b"PROVRUN_TMPDIR": os.fsencode(folder),
+        }
         self._params = self._size = -1
 
     def write_params(self, data: bytes) -> None:
