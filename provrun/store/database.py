@@ -10,7 +10,7 @@ import fcntl
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ Row = tuple[Any, ...]
 BUSY_TIMEOUT = 60.0  # seconds a writer waits for another one
 CACHE_KIB = 8_000
 BATCH = 5_000  # rows of one page of a long read
+FEW = 200  # integers that stand in a statement's text: beyond, a temporary table is quicker
 
 
 class Database(ABC):
@@ -206,11 +207,12 @@ class SqliteDatabase(Database):
         run = one_run(column, indices)
         if run is not None:
             return run
-        if self._readonly:
+        if self._readonly or len(indices) <= FEW:
             return f"{column} in ({','.join(map(str, indices))})", ()
-        self.run("create temp table if not exists listed(idx integer primary key)")
-        self.run("delete from temp.listed")
-        self.run_many("insert into temp.listed values(?)", ((index,) for index in indices))
+        with nullcontext() if self._connection.in_transaction else self.aside():
+            self.run("create temp table if not exists listed(idx integer primary key)")
+            self.run("delete from temp.listed")
+            self.run_many("insert into temp.listed values(?)", ((index,) for index in indices))
         return f"{column} in (select idx from temp.listed)", ()
 
     @contextmanager

@@ -10,6 +10,7 @@ from provrun.store import flow, readiness
 from provrun.store.database import BATCH, Database
 
 MOST = 20  # problems of one kind that are told one by one
+_ONE_MORE = bytes([*range(1, 256), 255])
 
 _VISIBLE = "from task t join map m on m.id=t.map_id where m.state>0 and t.idx<m.size"
 
@@ -99,42 +100,51 @@ def _waiting(db: Database) -> Iterator[str]:
                 (map, *values, map),
             )
             yield from (f"{name}/{index}: {state.word}, but should not be" for (index,) in found)
+        marks: dict[tuple[int, str], bytearray] = {}
         for edge in edges:
-            if edge.kind in {"group", "chunk"}:
-                yield from _parts(db, name, edge)
-            elif edge.ranges is not None:
-                yield from _ranges(db, name, edge)
+            if edge.kind in {"group", "chunk"} or edge.ranges is not None:
+                key = (edge.upstream, edge.satisfied_sql)
+                if key not in marks:
+                    marks[key] = _unsatisfied(db, edge)
+                yield from (_ranges if edge.ranges is not None else _parts)(db, name, edge, marks[key])
 
 
-def _parts(db: Database, name: str, edge: flow.Edge) -> Iterator[str]:
+def _parts(db: Database, name: str, edge: flow.Edge, unsatisfied: bytearray) -> Iterator[str]:
     """Groups and chunks hold every upstream task once, and count those that are not as they must be."""
-    members = 0
-    parts = db.fetch("select number, members, size, missing from part where map_id=?", (edge.map,))
-    for number, text, size, missing in parts:
+    held = bytearray(len(unsatisfied))
+    parts = 0
+    for number, text, size, missing in db.fetch(
+        "select number, members, size, missing from part where map_id=?", (edge.map,)
+    ):
         runs = flow.members_of(text)
-        members += flow.length(runs)
-        found = sum(_unsatisfied(db, edge, run) for run in runs)
+        found = 0
+        for first, step, count in runs:
+            run = slice(first, first + step * count, step)
+            found += sum(unsatisfied[run])
+            held[run] = held[run].translate(_ONE_MORE)
+        parts += 1
         if (size, missing) != (flow.length(runs), found):
             yield f"{name}: part {number} counts {size} members, {missing} missing, but {found} are"
-    there = db.fetch("select size from map where id=?", (edge.upstream,))[0][0]
-    if members != there or len(parts) != edge.parts:
-        yield f"{name}: {len(parts)} parts hold {members} of {there} upstream tasks"
+    once = held.count(1)
+    if once != len(held) or parts != edge.parts:
+        yield f"{name}: {parts} parts hold {once} of {len(held)} upstream tasks once"
 
 
-def _unsatisfied(db: Database, edge: flow.Edge, run: flow.Run) -> int:
-    first, step, count = run
-    found = db.fetch(
-        f"select count(*) from task where map_id=? and idx>=? and idx<? and (idx-?)%?=0 and not {edge.satisfied_sql}",
-        (edge.upstream, first, first + step * count, first, step),
-    )
-    return int(found[0][0])
-
-
-def _ranges(db: Database, name: str, edge: flow.Edge) -> Iterator[str]:
-    found = sum(_unsatisfied(db, edge, (first, 1, last - first)) for first, last in edge.upstream_ranges())
+def _ranges(db: Database, name: str, edge: flow.Edge, unsatisfied: bytearray) -> Iterator[str]:
+    found = sum(sum(unsatisfied[first:last]) for first, last in edge.upstream_ranges())
     kept = db.fetch("select missing from dependency where id=?", (edge.id,))[0][0]
     if found != kept:
         yield f"{name}: tasks {edge.first} to {edge.last} wait for {kept} others, but {found} have not ended"
+
+
+def _unsatisfied(db: Database, edge: flow.Edge) -> bytearray:
+    """Give for each upstream task 1 if it is not as the dependency wants it, else 0."""
+    marks = bytearray(db.fetch("select size from map where id=?", (edge.upstream,))[0][0])
+    for (index,) in db.stream(
+        f"select idx from task where map_id=? and not {edge.satisfied_sql} and +idx<?", (edge.upstream, len(marks))
+    ):
+        marks[index] = 1
+    return marks
 
 
 def _results(db: Database) -> Iterator[str]:
