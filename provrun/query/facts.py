@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 
+import msgspec
+
 from provrun.core.answers import ContextRecord, DependencyRecord, Part, Shown
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.core.states import Outcome, State
@@ -75,9 +77,13 @@ class Facts:
     @cached_property
     def waits(self) -> list[Wait]:
         """What a waiting task waits for."""
+        return [wait for wait in self.needs if wait.missing]
+
+    @cached_property
+    def needs(self) -> list[Wait]:
+        """What the task needs, there or not."""
         records = self.view.reads.upstreams(self.map.id)
-        waits = [Wait(self.view, self, record) for record in records if self._concerned(record)]
-        return [wait for wait in waits if wait.missing]
+        return [Wait(self.view, self, record) for record in records if self._concerned(record)]
 
     def history(self) -> list[str]:
         """Tell the ended attempts, one line each."""
@@ -128,6 +134,15 @@ class Wait:
             return self._record.missing
         missing = self.map.total - sum(self.map.counts.get(state, 0) for state in self._wanted)
         return missing if self.map.total else 1
+
+    def skipped(self, attempt: AttemptRecord | None) -> int:
+        """Give how many upstream tasks an attempt with an accepted result did without: they had failed."""
+        if attempt is None or self.dependency.on_failed != "skip" or self._task.accepted != attempt.number:
+            return 0
+        trail = msgspec.json.decode(attempt.trail or "[]", type=list[tuple[int, int, int | str]])
+        mine = [entry for entry in trail if entry[0] == self._record.upstream]
+        # What it reads has not grown since, else the task had been opened again.
+        return self.of - sum(count if isinstance(digest, str) else 1 for _, count, digest in mine)
 
     @cached_property
     def of(self) -> int:

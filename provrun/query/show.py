@@ -139,7 +139,7 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
         },
         "command": command(view, map, shown),
         "folder": view.folder(map),
-        "reads": [_wait(wait) for wait in _waits(view, map, shown)],
+        "reads": [_wait(wait, shown) for wait in _waits(view, map, shown)],
         "history": [
             _brief(view, map, attempt, accepted=attempt.number == task.accepted)
             for attempt in view.reads.attempts(map.id, task.index)[-MOST:]
@@ -208,10 +208,10 @@ def _waits(view: View, map: MapRecord, shown: Shown) -> list[Wait]:
     return [Wait(view, facts, record) for record in view.reads.upstreams(map.id)]
 
 
-def _wait(wait: Wait) -> Document:
+def _wait(wait: Wait, shown: Shown) -> Document:
     return {
         "map": wait.map.name, "kind": wait.dependency.kind, "by": list(wait.dependency.by),
-        "tasks": wait.of, "missing": wait.missing,
+        "tasks": wait.of, "missing": wait.missing, "skipped": wait.skipped(shown.attempt),
     }
 
 

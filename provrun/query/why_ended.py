@@ -285,6 +285,9 @@ class Succeeded(Situation[Facts]):
     def details(self, facts: Facts) -> Iterable[str]:
         if len(facts.attempts) > 1:
             yield from facts.history()
+        for wait in facts.needs:
+            if skipped := wait.skipped(facts.ended):
+                yield f"it read {wait.of - skipped:,} of {wait.of:,} of {wait.map.name}: the others did not succeed"
         if facts.ended.result is not None:
             yield f"result {clipped(facts.ended.result)}"
 

@@ -108,7 +108,9 @@ def test_what_a_task_read_is_shown(lab: Lab) -> None:
     lab.run("scan")
     lab.submit("obs", [{"k": 1}], on=[Dependency(upstream="scan", kind="each")])
     document = shown(lab, "obs/1")
-    assert document["reads"] == [{"map": "scan", "kind": "each", "by": [], "tasks": 1, "missing": 0}]
+    assert document["reads"] == [
+        {"map": "scan", "kind": "each", "by": [], "tasks": 1, "missing": 0, "skipped": 0}
+    ]
     lab.run("obs", gives(1))
     assert shown(lab, "obs/1")["trail"] == [{"map": "scan", "attempt": "scan/1#1"}]
 
