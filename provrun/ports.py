@@ -19,7 +19,6 @@ from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
 from provrun.core.messages import RunMap
 from provrun.core.records import (
-    Added,
     Artifact,
     AttemptRecord,
     Claimed,
@@ -27,10 +26,6 @@ from provrun.core.records import (
     Ended,
     JobRecord,
     MapRecord,
-    MapSpec,
-    Policy,
-    Recipe,
-    TaskRecord,
 )
 from provrun.core.states import State
 
@@ -51,23 +46,6 @@ class Interning(Protocol):
     def intern_context(self, context: Context) -> int: ...
 
 
-class Submissions(Interning, Protocol):
-    """What `submit` asks of the registry."""
-
-    def find_map(self, name: str) -> MapRecord | None: ...
-
-    def map_names(self) -> list[str]: ...
-
-    def submit(
-        self, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int
-    ) -> Added:
-        """Create the map or extend it by the tasks it lacks; all or nothing, invisible until the last is in.
-
-        ``texts`` are canonical texts of the map's own parameters, ``distinct`` says that no two are equal.
-        A map that differs from ``spec`` in recipe or dependencies is `Refused` with the difference.
-        """
-
-
 class Claims(Interning, Protocol):
     """What the manager of a running job asks of the registry; each call is one transaction."""
 
@@ -79,8 +57,6 @@ class Claims(Interning, Protocol):
         """Give the maps of these names and all they build on (all maps if none is named), upstream first."""
 
     def run_map(self, map: int) -> RunMap: ...
-
-    def counts(self, maps: Sequence[int]) -> dict[int, dict[State, int]]: ...
 
     def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
         """Take up to ``limit`` pending tasks, larger priority first, then earlier map, then smaller index."""
@@ -115,50 +91,6 @@ class Recorder(Protocol):
     def capture_environment(self, map: int) -> Environment: ...
 
     def capture_host(self) -> Host: ...
-
-
-class Changes(Protocol):
-    """What a person may change later; each returns the number of tasks changed.
-
-    ``tasks`` are pairs (map, index); None means every task of the map in a fitting state.
-    """
-
-    def retry(self, map: int, tasks: Iterable[int] | None, *, time: float | None, memory: float | None) -> int:
-        """Make failed (and cancelled) tasks pending again; ``time`` and ``memory`` multiply their limits."""
-
-    def rerun(self, map: int, tasks: Iterable[int] | None) -> int: ...
-
-    def cancel(self, map: int, tasks: Iterable[int] | None) -> int: ...
-
-    def pause(self, map: int, paused: bool) -> None: ...
-
-    def set_policy(self, map: int, policy: Policy) -> None: ...
-
-    def set_recipe(self, map: int, recipe: Recipe, own: Sequence[str]) -> None:
-        """Decide what a map applies, as long as none of its tasks has begun."""
-
-    def set_tags(self, map: int, tags: Mapping[str, str]) -> None: ...
-
-    def set_priority(self, map: int, tasks: Iterable[int] | None, priority: int) -> int: ...
-
-    def delete(self, map: int) -> int:
-        """Delete a map with all its attempts; `Refused` while other maps build on it or tasks of it run."""
-
-
-class Lookups(Protocol):
-    """What everyone may read; streams are keyset-paged, so memory is constant and no writer waits."""
-
-    def find_map(self, name: str) -> MapRecord | None: ...
-
-    def maps(self) -> list[MapRecord]: ...
-
-    def task(self, map: int, index: int) -> TaskRecord | None: ...
-
-    def tasks(self, map: int, state: State | None = None, start: int = 0) -> Iterator[TaskRecord]: ...
-
-    def attempts(self, map: int, index: int) -> list[AttemptRecord]: ...
-
-    def jobs(self) -> list[JobRecord]: ...
 
 
 class Reads(Protocol):

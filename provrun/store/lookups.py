@@ -1,31 +1,16 @@
-"""What everyone may read. Long reads go page by page along the key: constant memory, and no writer waits."""
+"""Maps and tasks as they stand. Long reads go page by page along the key: constant memory, and no writer waits."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import cast
 
-import msgspec
-
-from provrun.core.canonical import decode
-from provrun.core.code import CapturedCode, Code
-from provrun.core.environment import Environment, Host
 from provrun.core.messages import RunMap
-from provrun.core.records import (
-    Artifact,
-    AttemptRecord,
-    Context,
-    Dependency,
-    JobRecord,
-    MapRecord,
-    TaskRecord,
-)
+from provrun.core.records import Dependency, MapRecord, TaskRecord
 from provrun.core.states import State
 from provrun.errors import NotFound
 from provrun.store import rows
 from provrun.store.database import BATCH, Database
-from provrun.store.rows import Kept
 
 
 def find_map(db: Database, name: str) -> MapRecord | None:
@@ -159,68 +144,3 @@ def tasks(db: Database, map: int, state: State | None = None, start: int = 0) ->
         if len(page) < BATCH:
             return
         start = page[-1][1] + 1
-
-
-def attempts(db: Database, map: int, index: int) -> list[AttemptRecord]:
-    """Give the ended attempts of a task, first to last."""
-    found = db.fetch(f"select {rows.ATTEMPT} from attempt where map_id=? and idx=? order by number", (map, index))
-    return [rows.attempt_record(row) for row in found]
-
-
-def artifacts(db: Database, map: int, index: int, number: int) -> list[Artifact]:
-    """Give what an attempt read and made."""
-    found = db.fetch(
-        f"select {rows.ARTIFACT} from artifact where map_id=? and idx=? and number=? order by role, name",
-        (map, index, number),
-    )
-    return [rows.artifact(row) for row in found]
-
-
-def jobs(db: Database) -> list[JobRecord]:
-    """Give all jobs, first to last."""
-    return [rows.job_record(row) for row in db.fetch(f"select {rows.JOB} from job order by id")]
-
-
-def context(db: Database, id: int) -> Context:
-    """Give the circumstances of attempts."""
-    found = db.one(f"select {rows.CONTEXT} from context where id=?", (id,))
-    if found is None:
-        raise NotFound(f"no context {id}", value=id)
-    return rows.context(found)
-
-
-def code(db: Database, id: int) -> CapturedCode:
-    """Give a version of code with its patch."""
-    found = db.one("select patch from code where id=?", (id,))
-    return CapturedCode(_kept(db, "code", id, Code), found[0] if found else None)
-
-
-def environment(db: Database, id: int) -> Environment:
-    """Give an environment."""
-    return _kept(db, "environment", id, Environment)
-
-
-def host(db: Database, id: int) -> Host:
-    """Give a kind of machine."""
-    return _kept(db, "host", id, Host)
-
-
-def uses(db: Database, id: int) -> dict[str, object]:
-    """Give what a recipe used when it ran."""
-    return cast("dict[str, object]", decode(_body(db, "uses", id)))
-
-
-def inputs(db: Database, id: int) -> list[tuple[str, str, int]]:
-    """Give the inputs (path, sha256, size) that all tasks of a map shared."""
-    return msgspec.convert(decode(_body(db, "inputs", id)), list[tuple[str, str, int]])
-
-
-def _kept(db: Database, table: str, id: int, kind: type[Kept]) -> Kept:
-    return msgspec.convert(decode(_body(db, table, id)), kind)
-
-
-def _body(db: Database, table: str, id: int) -> str:
-    found = db.one(f"select body from {table} where id=?", (id,))
-    if found is None:
-        raise NotFound(f"no {table} {id}", value=id)
-    return str(found[0])

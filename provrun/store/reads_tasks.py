@@ -8,7 +8,7 @@ from itertools import islice
 from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.records import Artifact, AttemptRecord
 from provrun.core.states import State
-from provrun.store import rows
+from provrun.store import lookups, rows
 from provrun.store.database import Database, Row
 
 FIRST_PAGE = 200
@@ -54,7 +54,7 @@ class TaskReads:
         ``containing`` keeps the tasks whose parameter text holds one of the texts of every group: a first sieve in
         the database. Without ``artifacts`` these are left out.
         """
-        size = self.size(map)
+        size = lookups.size(self.db, map)
         stop = size if stop is None else min(stop, size)
         where, values = self._sieve(containing)
         if state is not None:
@@ -91,11 +91,6 @@ class TaskReads:
             found = self.db.fetch(f"{_SHOWN} and t.idx in ({marks}){where} order by t.idx", (map, *chosen, *values))
             yield from self._with_artifacts(map, found) if artifacts else (_shown(row) for row in found)
             page = min(_next_page(page, found), MOST_PICKED)
-
-    def size(self, map: int) -> int:
-        """Give the number of tasks of a map that everyone may see: those with smaller indices."""
-        found = self.db.one("select size from map where id = ? and state > 0", (map,))
-        return int(found[0]) if found else 0
 
     def attempts(self, map: int, index: int) -> list[AttemptRecord]:
         """Give the ended attempts of a task by number."""

@@ -1,4 +1,4 @@
-"""The registry: everything a project knows, behind the Protocols of `provrun.ports`."""
+"""The registry: what submissions, runs and changes ask of the database; questions go to `reads.Reads`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from provrun.core.messages import RunMap
     from provrun.core.records import (
         Added,
-        Artifact,
-        AttemptRecord,
         Claimed,
         Context,
         Ended,
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
         TaskRecord,
     )
     from provrun.core.states import State
-    from provrun.ports import Changes, Claims, Lookups, Submissions
 
 
 class Registry:
@@ -142,9 +139,6 @@ class Registry:
     def run_map(self, map: int) -> RunMap:
         return lookups.run_map(self.database, map)
 
-    def counts(self, maps: Sequence[int]) -> dict[int, dict[State, int]]:
-        return lookups.counts(self.database, maps)
-
     def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
         return claiming.claim(self.database, job, maps, limit)
 
@@ -191,9 +185,6 @@ class Registry:
     def find_map(self, name: str) -> MapRecord | None:
         return lookups.find_map(self.database, name)
 
-    def map_by_id(self, map: int) -> MapRecord:
-        return lookups.map_by_id(self.database, map)
-
     def map_names(self) -> list[str]:
         return lookups.map_names(self.database)
 
@@ -205,37 +196,3 @@ class Registry:
 
     def tasks(self, map: int, state: State | None = None, start: int = 0) -> Iterator[TaskRecord]:
         return lookups.tasks(self.database, map, state, start)
-
-    def attempts(self, map: int, index: int) -> list[AttemptRecord]:
-        return lookups.attempts(self.database, map, index)
-
-    def artifacts(self, map: int, index: int, number: int) -> list[Artifact]:
-        return lookups.artifacts(self.database, map, index, number)
-
-    def jobs(self) -> list[JobRecord]:
-        return lookups.jobs(self.database)
-
-    def context(self, id: int) -> Context:
-        return lookups.context(self.database, id)
-
-    def code(self, id: int) -> CapturedCode:
-        return lookups.code(self.database, id)
-
-    def environment(self, id: int) -> Environment:
-        return lookups.environment(self.database, id)
-
-    def host(self, id: int) -> Host:
-        return lookups.host(self.database, id)
-
-    def uses(self, id: int) -> dict[str, object]:
-        return lookups.uses(self.database, id)
-
-    def inputs(self, id: int) -> list[tuple[str, str, int]]:
-        return lookups.inputs(self.database, id)
-
-
-if TYPE_CHECKING:
-
-    def _speaks_for(registry: Registry) -> tuple[Submissions, Claims, Changes, Lookups]:
-        """Let the type checker see that the registry is what the rooms need."""
-        return registry, registry, registry, registry

@@ -10,7 +10,6 @@ from provrun.core.canonical import decode, encode
 from provrun.core.records import (
     Artifact,
     AttemptRecord,
-    Context,
     Dependency,
     DependencyKind,
     JobRecord,
@@ -37,7 +36,6 @@ ATTEMPT = (
 )
 ARTIFACT = "role, name, digest, size, path, place"
 JOB = "id, uuid, kind, state, user_name, node, slots, ranks, started, ended, reason, owner"
-CONTEXT = "job_id, rank, node, code_id, environment_id, host_id, uses_id, inputs_id, code_after_id"
 DEPENDENCY = "d.map_id, u.name, d.kind, d.by_names, d.chunk, d.on_failed, d.first, d.last, d.upstream_tasks"
 
 _policies = msgspec.json.Decoder(Policy)
@@ -113,14 +111,6 @@ def job_record(row: Row) -> JobRecord:
     return JobRecord(
         id=row[0], uuid=row[1], kind=row[2], state=row[3], user=row[4], node=row[5], slots=row[6], ranks=row[7],
         started=row[8], ended=row[9], reason=row[10], owner=_owners.decode(row[11]),
-    )
-
-
-def context(row: Row) -> Context:
-    """Make the record of an attempt's circumstances from the columns ``CONTEXT``."""
-    return Context(
-        job=row[0], rank=row[1], node=row[2], code=row[3], environment=row[4], host=row[5], uses=row[6],
-        inputs=row[7], code_after=row[8],
     )
 
 

@@ -11,6 +11,7 @@ from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment, Host
 from provrun.core.messages import Joined, Loaded
 from provrun.run.contexts import FRESH, Contexts
+from provrun.store.reads import Reads
 from provrun.store.registry import Registry
 
 HOST = Host(platform="linux", cpu="x86", cores=2, memory=4)
@@ -30,7 +31,7 @@ class Job:
     """A job of one map, its contexts, what they asked for and what they told."""
 
     def __init__(self, registry: Registry) -> None:
-        self.registry = registry
+        self.reads = Reads(registry.database)
         study = Study(registry)
         study.submit("scan", grid(x=2))
         self.asked: list[int] = []
@@ -48,9 +49,9 @@ class Job:
         """Give the commits that an attempt with these numbers of `Loaded` is recorded with."""
         id = self.contexts.resolve(1, agent, before, after)
         assert id is not None
-        context = self.registry.context(id)
-        then = None if context.code_after is None else self.registry.code(context.code_after).code.commit
-        return self.registry.code(context.code).code.commit, then
+        context = self.reads.context(id)
+        then = None if context.code_after is None else self.reads.code(context.code_after).code.commit
+        return self.reads.code(context.code).code.commit, then
 
 
 @pytest.fixture
@@ -97,9 +98,9 @@ def test_another_agent_that_loads_the_same_files_needs_no_capture(job: Job) -> N
     assert job.asked == [1]
     id = job.contexts.resolve(1, 1, 1, 1)
     assert id is not None
-    context = job.registry.context(id)
+    context = job.reads.context(id)
     assert (context.rank, context.node) == (3, "n2")
-    assert job.registry.host(context.host).cpu == "arm"
+    assert job.reads.host(context.host).cpu == "arm"
 
 
 def test_an_agent_that_loads_a_map_long_after_its_capture_has_its_own(job: Job) -> None:

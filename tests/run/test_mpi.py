@@ -16,6 +16,7 @@ from fixtures.runs import Runs, finished, processes_of, until
 from fixtures.witness import Witness
 from provrun.core.states import Outcome
 from provrun.run.launcher import find, launched_rank, launched_size, without_launcher
+from provrun.store.reads import Reads
 
 pytestmark = pytest.mark.usefixtures("mpi")
 RANK = "provrun.cli.rank"
@@ -55,10 +56,11 @@ def test_tasks_run_once_on_all_ranks_and_each_knows_its_rank(runs: Runs, witness
     assert (code, document["succeeded"]) == (0, 40)
     assert witness.counts() == {str(x): 1 for x in range(40)}
     registry = runs.registry()
-    (job,) = registry.jobs()
-    ranks = {registry.context(a.context).rank for index in range(40) for a in registry.attempts(1, index)}
-    hosts = {registry.context(a.context).host for index in range(40) for a in registry.attempts(1, index)}
-    mpi_of_host = {registry.host(id).mpi for id in hosts}
+    reads = Reads(registry.database)
+    (job,) = reads.jobs()
+    contexts = [reads.context(a.context) for index in range(40) for a in reads.attempts(1, index)]
+    ranks = {context.rank for context in contexts}
+    mpi_of_host = {reads.host(context.host).mpi for context in contexts}
     registry.close()
     assert (job.kind, job.ranks, job.slots, job.state) == ("mpi", 3, 1, "ended")
     assert ranks == {0, 1, 2}

@@ -10,6 +10,7 @@ from provrun.core.records import Dependency
 from provrun.core.states import Outcome, State
 from provrun.errors import NotFound
 from provrun.project.running import MaxFails
+from provrun.store.reads import Reads
 
 
 def test_every_task_runs_once_and_is_recorded_with_what_it_was(runs: Runs, witness: Witness) -> None:
@@ -24,9 +25,10 @@ def test_every_task_runs_once_and_is_recorded_with_what_it_was(runs: Runs, witne
     assert attempt.started
     assert attempt.wall is not None
     registry = runs.registry()
-    context = registry.context(attempt.context)
-    job = registry.jobs()[0]
-    code = registry.code(context.code)
+    reads = Reads(registry.database)
+    context = reads.context(attempt.context)
+    job = reads.jobs()[0]
+    code = reads.code(context.code)
     registry.close()
     assert (context.job, context.rank) == (job.id, 0)
     assert (job.state, job.kind, job.slots, job.ranks) == ("ended", "local", 2, 1)
@@ -155,8 +157,9 @@ def test_code_that_changed_since_submission_is_said_and_recorded(runs: Runs) -> 
     runs.run()
     assert any("other code" in text for text in runs.heard.told)
     registry = runs.registry()
-    (attempt,) = registry.attempts(1, 0)
-    ran, submitted = registry.context(attempt.context).code, registry.map_by_id(1).code
+    reads = Reads(registry.database)
+    (attempt,) = reads.attempts(1, 0)
+    ran, submitted = reads.context(attempt.context).code, reads.digest_of("code", reads.maps()[0].code)
     registry.close()
     assert ran != submitted
 
@@ -178,8 +181,9 @@ def test_code_edited_while_it_runs_is_the_code_of_what_ran_after(runs: Runs) -> 
     code, _, _ = finished(process)
     assert code == 0
     registry = runs.registry()
-    attempts = [registry.attempts(1, index)[0] for index in range(60)]
-    codes = {attempt.result: registry.context(attempt.context).code for attempt in attempts}
+    reads = Reads(registry.database)
+    attempts = [reads.attempts(1, index)[0] for index in range(60)]
+    codes = {attempt.result: reads.context(attempt.context).code for attempt in attempts}
     registry.close()
     assert {attempt.result for attempt in attempts} == {"1", "2"}
     assert codes["1"] != codes["2"]

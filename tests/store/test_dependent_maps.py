@@ -10,6 +10,7 @@ from fixtures.study import AT, Study, grid
 from provrun.core.records import Dependency, OnFailed
 from provrun.core.states import Outcome, State
 from provrun.errors import InvalidInput, NotFound, Refused
+from provrun.store.reads import Reads
 from provrun.store.registry import Registry
 
 
@@ -135,7 +136,7 @@ def test_appending_grows_what_is_made_from_a_map_and_reopens_what_reads_all_of_i
     assert study.states("plot") == "s"
     task = study.registry.task(study.id("plot"), 0)
     assert task is not None and (task.attempts, task.accepted) == (2, 2)
-    assert [one.outcome for one in study.registry.attempts(task.map, 0)] == [Outcome.SUCCEEDED] * 2
+    assert [one.outcome for one in Reads(study.registry.database).attempts(task.map, 0)] == [Outcome.SUCCEEDED] * 2
 
 
 def test_new_own_points_are_crossed_with_all_there_is(study: Study) -> None:
@@ -205,9 +206,8 @@ def test_the_trail_of_a_large_reduce_is_a_count_and_a_digest(study: Study, any_r
     job = study.job()
     study.run(job, "a")
     [claimed] = study.claim(job, "sum")
-    read = [
-        [n, 1, (any_registry.attempts(study.id("a"), n)[0].result_digest or b"").hex()] for n in range(20)
-    ]
+    reads, a = Reads(any_registry.database), study.id("a")
+    read = [[n, 1, (reads.attempts(a, n)[0].result_digest or b"").hex()] for n in range(20)]
     assert claimed.trail is not None
     assert json.loads(claimed.trail) == [[study.id("a"), 20, digest("reads", read).hex()]]
 

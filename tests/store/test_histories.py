@@ -24,6 +24,7 @@ from fixtures.study import AT, Study, ended
 from provrun.core.records import Claimed, Dependency
 from provrun.core.states import Outcome, State
 from provrun.store.database import connect
+from provrun.store.reads import Reads
 from provrun.store.registry import Registry
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -264,7 +265,7 @@ class Histories(RuleBasedStateMachine):
             ], map.name
             assert self.study.params(map.name) == [task.params for task in map.tasks]
             for index, task in enumerate(map.tasks):
-                recorded = {one.number: one.outcome for one in self.registry.attempts(id, index)}
+                recorded = {one.number: one.outcome for one in Reads(self.registry.database).attempts(id, index)}
                 assert recorded == task.recorded
                 assert task.accepted == 0 or task.state in ENDED
 

@@ -10,6 +10,7 @@ from provrun.core.canonical import encode
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome, State
 from provrun.errors import Refused
+from provrun.store.reads import Reads
 from provrun.store.registry import Registry
 
 
@@ -67,10 +68,10 @@ def test_recording_keeps_every_field_of_an_attempt(study: Study, any_registry: R
     made = Artifact("output", "plot", b"\1" * 32, 12, "plot.png", None)
     record = msgspec.structs.replace(ended(one, study.context(job)), artifacts=(made,))
     any_registry.record(job, [record])
-    [attempt] = any_registry.attempts(one.map, 0)
+    [attempt] = Reads(any_registry.database).attempts(one.map, 0)
     assert (attempt.number, attempt.outcome, attempt.started, attempt.wall) == (1, Outcome.SUCCEEDED, AT, 1000)
     assert attempt.result == encode({"of": {"x": 0}, "n": 1}) and attempt.result_digest == record.result_digest
-    assert any_registry.artifacts(one.map, 0, 1) == [made]
+    assert Reads(any_registry.database).artifacts(one.map, 0, 1) == [made]
     task = any_registry.task(one.map, 0)
     assert task is not None and (task.state, task.accepted, task.attempts) == (State.SUCCEEDED, 1, 1)
 
@@ -82,7 +83,7 @@ def test_a_failed_attempt_can_be_followed_by_another(study: Study, any_registry:
     [again] = study.claim(job, "scan")
     assert (again.number, again.fails) == (2, 1)
     study.succeed(job, [again])
-    assert [one.outcome.word for one in any_registry.attempts(again.map, 0)] == ["exit", "succeeded"]
+    assert [one.outcome.word for one in Reads(any_registry.database).attempts(again.map, 0)] == ["exit", "succeeded"]
 
 
 def test_a_released_task_keeps_its_attempt_number(study: Study, any_registry: Registry) -> None:
@@ -100,7 +101,7 @@ def test_tasks_of_an_abandoned_job_are_pending_again_after_a_lost_attempt(study:
     study.claim(job, "scan", limit=1)
     assert any_registry.abandon(job, AT) == 1
     assert study.states("scan") == "pp"
-    [attempt] = any_registry.attempts(study.id("scan"), 0)
+    [attempt] = Reads(any_registry.database).attempts(study.id("scan"), 0)
     assert (attempt.outcome, attempt.started) == (Outcome.LOST, None)
     assert any_registry.running_jobs() == []
     assert [one.number for one in study.claim(study.job(), "scan")] == [2, 1]
@@ -115,7 +116,7 @@ def test_a_late_result_is_kept_but_does_not_count(study: Study, any_registry: Re
     study.succeed(other, study.claim(other, "scan", limit=1))
     study.succeed(job, late)
     assert study.states("scan") == "sp"
-    first = any_registry.attempts(study.id("scan"), 0)
+    first = Reads(any_registry.database).attempts(study.id("scan"), 0)
     assert [(one.number, one.outcome.word) for one in first] == [(1, "succeeded"), (2, "succeeded")]
     task = any_registry.task(study.id("scan"), 0)
     assert task is not None and task.accepted == 2
@@ -127,6 +128,7 @@ def test_recording_the_same_attempt_twice_changes_nothing(study: Study, any_regi
     taken = study.claim(job, "scan")
     study.succeed(job, taken)
     map = taken[0].map
-    before = (any_registry.task(map, 0), any_registry.attempts(map, 0), any_registry.counts([map]))
+    reads = Reads(any_registry.database)
+    before = (reads.shown(map, 0), reads.attempts(map, 0), reads.maps())
     study.fail(job, taken)
-    assert before == (any_registry.task(map, 0), any_registry.attempts(map, 0), any_registry.counts([map]))
+    assert before == (reads.shown(map, 0), reads.attempts(map, 0), reads.maps())
