@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration
@@ -200,7 +199,6 @@ class Running(Situation[Facts]):
     """A job has it."""
 
     name = "running"
-    headline: ClassVar[str] = "it is running"
 
     def holds(self, facts: Facts) -> bool:
         return facts.task.state is State.RUNNING

@@ -73,11 +73,6 @@ class World:
             came.append((source, bytes(buffer)))
         return came
 
-    @property
-    def sending(self) -> bool:
-        """Tell whether something sent has not arrived yet."""
-        return bool(self._sent)
-
     def abort(self) -> None:
         """End all ranks at once."""
         self._comm.Abort(1)
