@@ -112,6 +112,11 @@ class Dispatcher:
         """Tell whether nothing more is started."""
         return self._reason is not None
 
+    @property
+    def starving(self) -> bool:
+        """Tell whether slots are idle for want of tasks, which records under way may make ready."""
+        return bool(self._unrecorded) and not self._nready and self._in_flight < self._slots
+
     def held(self, agent: int | None = None) -> Iterable[Claimed]:
         """Give the tasks that an agent has, or all agents have."""
         for number, each in self._agents.items():

@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import msgspec
 
@@ -24,7 +25,9 @@ from provrun.errors import ProvrunError
 from provrun.ports import Claims, Recorder
 from provrun.run.contexts import Contexts
 
-MOST = 5000  # attempts in one transaction
+MANY = 5000  # attempts that are worth a transaction
+MOST = 10_000  # attempts in one transaction
+LINGER = 0.2  # seconds between transactions while nobody waits: each one costs syncs
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -37,6 +40,12 @@ class Hello(msgspec.Struct, frozen=True):
     agent: int
     rank: int
     message: Joined | Loaded
+
+
+class Hurry(msgspec.Struct, frozen=True):
+    """Slots are idle, so record at once: more tasks may become ready by it; or no more so."""
+
+    on: bool
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -73,7 +82,7 @@ class Leave(msgspec.Struct, frozen=True):
     """Stop where it is: what can be recorded is, and the job stays as it stands."""
 
 
-Order = Claim | Record | Release | Hello | Look | Capture | Captured | Broken | Close | Leave
+Order = Claim | Record | Release | Hello | Hurry | Look | Capture | Captured | Broken | Close | Leave
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -132,6 +141,12 @@ class Keeper:
         self._captures: SimpleQueue[int | None] = SimpleQueue()
         self._contexts = Contexts(registry, job, maps, self._captures.put, self._tell)
         self._waiting: list[tuple[int, Verdict]] = []
+        self._uncaptured: list[tuple[int, Verdict]] = []
+        self._wanted: Claim | None = None
+        self._released: list[Key] = []
+        self._hurry = False
+        self._end: Close | Leave | None = None
+        self._recorded_at = 0.0
         self._maps: dict[int, RunMap] = {}
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"provrun-{work.__name__}", daemon=True)
@@ -193,50 +208,62 @@ class Keeper:
             self._orders.put(Captured(map, code, recorder.capture_environment(map), host))
 
     def _keep(self) -> None:
-        while True:
-            batch = [self._orders.get()]
-            while not self._orders.empty():
-                batch.append(self._orders.get())
-            if self._obey(batch):
-                return
+        while self._end is None:
+            if not self._waiting:
+                self._take(self._orders.get())
+            self._gather()
+            self._act()
 
-    def _obey(self, batch: list[Order]) -> bool:
+    def _gather(self) -> None:
+        """Take in what else is there; without anybody waiting, give a transaction the time to become large."""
+        while not self._orders.empty() or self._may_wait():
+            with suppress(Empty):
+                self._take(self._orders.get(timeout=max(0.0, self._recorded_at + LINGER - time.monotonic())))
+
+    def _may_wait(self) -> bool:
+        urgent = self._hurry or self._wanted is not None or self._released or self._end is not None
+        return not urgent and 0 < len(self._waiting) < MANY and time.monotonic() < self._recorded_at + LINGER
+
+    def _take(self, order: Order) -> None:
+        match order:
+            case Record():
+                self._waiting += [(order.agent, verdict) for verdict in order.verdicts]
+            case Claim():
+                self._wanted = order
+            case Release():
+                self._released += order.tasks
+            case Hurry():
+                self._hurry = order.on
+            case Hello():
+                self._greet(order)
+            case Look():
+                self._answer(Held(set(self._registry.held(self._job))))
+            case Capture():
+                self._contexts.capture(order.map)
+            case Captured():
+                self._contexts.host(order.host)
+                self._contexts.captured(order.map, order.code, order.environment, _now(), time.monotonic())
+                self._waiting = self._uncaptured + self._waiting
+                self._uncaptured = []
+            case Close() | Leave():
+                self._end = order
+            case Broken():
+                raise order.error
+
+    def _act(self) -> None:
         """Carry out what has gathered: what is released first may be claimed, and claims do not wait for records."""
-        end: Close | Leave | None = None
-        claim: Claim | None = None
-        released: list[Key] = []
-        for order in batch:
-            match order:
-                case Record():
-                    self._waiting += [(order.agent, verdict) for verdict in order.verdicts]
-                case Claim():
-                    claim = order
-                case Release():
-                    released += order.tasks
-                case Hello():
-                    self._greet(order)
-                case Look():
-                    self._answer(Held(set(self._registry.held(self._job))))
-                case Capture():
-                    self._contexts.capture(order.map)
-                case Captured():
-                    self._contexts.host(order.host)
-                    self._contexts.captured(order.map, order.code, order.environment, _now(), time.monotonic())
-                case Close() | Leave():
-                    end = order
-                case Broken():
-                    raise order.error
-        if released:
-            self._registry.release(self._job, released)
-        if claim is not None and end is None:
-            self._claim(claim)
-        if self._waiting:
+        if self._released:
+            self._registry.release(self._job, self._released)
+            self._released = []
+        if self._wanted is not None and self._end is None:
+            self._claim(self._wanted)
+            self._wanted = None
+        if self._waiting and not self._may_wait():
             self._record()
-        if end is not None:
+        if self._end is not None:
             self._captures.put(None)
-        if isinstance(end, Close):
-            self._registry.close_job(self._job, end.state, end.reason, _now())
-        return end is not None
+        if isinstance(self._end, Close):
+            self._registry.close_job(self._job, self._end.state, self._end.reason, _now())
 
     def _greet(self, hello: Hello) -> None:
         if isinstance(hello.message, Joined):
@@ -259,18 +286,18 @@ class Keeper:
 
     def _record(self) -> None:
         ready: list[Ended] = []
-        unknown: list[tuple[int, Verdict]] = []
         resolve = self._contexts.resolve
         for agent, verdict in self._waiting:
             result = verdict[1]
             context = resolve(result.map, agent, result.loaded, result.loaded_after)
             if context is None:
-                unknown.append((agent, verdict))
+                self._uncaptured.append((agent, verdict))
             else:
                 ready.append(_ended(verdict, context))
-        self._waiting = unknown
+        self._waiting = []
         for start in range(0, len(ready), MOST):
             self._write(ready[start : start + MOST])
+        self._recorded_at = time.monotonic()
 
     def _write(self, ended: list[Ended]) -> None:
         promoted = self._registry.record(self._job, ended)

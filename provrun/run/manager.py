@@ -100,6 +100,7 @@ class Manager:
         self._sent_at: dict[int, float] = {}
         self._reason: str | None = None
         self._loss = ""
+        self._hurrying = False
         self._captured: set[int] = set()
         self._began = time.monotonic()
         self._epoll = select.epoll()
@@ -124,6 +125,9 @@ class Manager:
                     self._hear(rank, message)
                 pause = QUICK if busy or heard else min(2 * pause, IDLE)
             self._obey_person()
+            if self._dispatcher.starving != self._hurrying:
+                self._hurrying = not self._hurrying
+                self._keeper.order(keeper.Hurry(self._hurrying))
             now = time.monotonic()
             if now >= tick:
                 tick = now + TICK
