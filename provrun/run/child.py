@@ -25,7 +25,7 @@ from provrun.run.lane import LARGEST, Lane
 from provrun.run.lines import Batch, Content, Heavy, Ready, Used
 from provrun.run.loader import Loader
 from provrun.run.outcomes import shorten
-from provrun.run.packs import BLOB, FILE, LOG
+from provrun.run.packs import BLOB, LOG
 from provrun.run.recipes import seed_of, seed_text
 from provrun.run.restoring import Restorer
 from provrun.run.values import encode_result
@@ -149,14 +149,14 @@ class Child:
                     contents.append(Content(len(artifacts), BLOB, content))
                 artifacts.append(artifact)
             if outputs:
-                self._outputs(run, outputs, artifacts, contents)
+                self._outputs(outputs, artifacts)
         except BaseException as problem:  # whatever user code raises is the outcome of its attempt
             if os.getpid() != self._pid:
                 os._exit(1)
             outcome, detail, error = _outcome(problem)
             text = digest = None
             contents.clear()
-            artifacts.clear()
+            artifacts = [artifact for artifact in artifacts if artifact.role == "input"]
         now = time.monotonic_ns()
         self._long = now - begun > _LONG
         cpu, rss = self._usage()
@@ -188,16 +188,12 @@ class Child:
         artifacts += self._files.inputs(self._workdir, inputs)
         return outputs
 
-    def _outputs(self, run: RunMap, paths: dict[str, str], artifacts: list[Artifact], contents: list[Content]) -> None:
+    def _outputs(self, paths: dict[str, str], artifacts: list[Artifact]) -> None:
         try:
             found = self._files.outputs(self._workdir, paths)
         except FileProblem as problem:
             raise NotMade(problem.message) from None
-        for artifact in found:
-            if run.recipe.pack:
-                with open(os.path.join(self._workdir, artifact.path or ""), "rb") as file:
-                    contents.append(Content(len(artifacts), FILE, file.read()))
-            artifacts.append(artifact)
+        artifacts += found
 
     def _usage(self) -> tuple[int, int]:
         """Give CPU time in microseconds since the last call, and the peak of memory in KiB."""
@@ -221,7 +217,7 @@ class Child:
         return None
 
     def _hand_over(self, result: Result, contents: list[Content]) -> None:
-        if not contents:
+        if not contents and not (result.artifacts and self._maps[result.map].recipe.pack):
             data = lines.encode(result)
             if len(data) <= LARGEST:
                 if self._lane.full:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from provrun.core.messages import Result, RunMap, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
@@ -18,10 +20,11 @@ from provrun.errors import ProvrunError, UsageError
 from provrun.run.binding import Names
 from provrun.run.capture import HEAD, Capture, Log, encode_log
 from provrun.run.declared import CannotStart
-from provrun.run.files import FileProblem, pack_file
+from provrun.run.files import FileProblem
 from provrun.run.limits import end_gently, limit_data
 from provrun.run.loop import Timer
 from provrun.run.outcomes import NoResult, died, last_line, not_started, parse, printed, shorten, stored
+from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.recipes import CommandRecipe
@@ -34,6 +37,7 @@ _READ = 1 << 16
 _FRESH = 0.002  # seconds in which a pipe, which holds 64 KiB, is not listened to
 _AFTER_EXIT = 1 << 20  # the largest pipe: whoever still writes after the task's end is not listened to
 _WHOLE = 1 << 26  # how much of stdout is kept where all of it is the result
+_NO_MEMORY = ("MemoryError", "bad_alloc", "annot allocate", "ut of memory")
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
 
 
@@ -271,8 +275,17 @@ class Commands:
         except CannotStart:  # a shared input has gone meanwhile, which the next task will be told
             uses = attempt.uses
         result = self._judge(attempt, attempt.spent, uses.number)
-        uses.report(self._site.reports, result)
-        self._leave(attempt)
+
+        def report(artifacts: list[Artifact]) -> None:
+            uses.report(self._site.reports, msgspec.structs.replace(result, artifacts=artifacts))
+            self._leave(attempt)
+
+        recipe = attempt.recipe.run.recipe
+        if recipe.pack and result.artifacts:
+            pack_outputs(self._site.reports, attempt.recipe.workdir, recipe.outputs, result.artifacts, report)
+        else:
+            uses.report(self._site.reports, result)
+            self._leave(attempt)
 
     def _drain(self, fd: int, capture: Capture) -> None:
         self._site.loop.unwatch(fd)
@@ -297,7 +310,7 @@ class Commands:
                     result = parse(_read_result(attempt.desk.result), "the result file")
                 else:
                     result = printed(recipe.result, out.text())
-                artifacts = artifacts + self._outputs(attempt)
+                artifacts = artifacts + self._site.files.outputs(attempt.recipe.workdir, attempt.outputs)
             except (NoResult, FileProblem) as problem:
                 outcome, error, result = Outcome.EXIT, shorten(problem.message), None
         if result is not None:
@@ -313,13 +326,6 @@ class Commands:
             attempt.uses.number, number,
         )  # fmt: skip
 
-    def _outputs(self, attempt: Attempt) -> list[Artifact]:
-        workdir = attempt.recipe.workdir
-        found = self._site.files.outputs(workdir, attempt.outputs)
-        if attempt.recipe.run.recipe.pack:
-            found = [pack_file(self._site.pack, artifact, workdir) for artifact in found]
-        return found
-
     def _outcome(self, attempt: Attempt, status: int, err: bytes) -> tuple[Outcome, int | None, str | None]:
         if attempt.why is Outcome.TIMEOUT:
             return Outcome.TIMEOUT, None, f"ran longer than its limit of {attempt.time:g} s"
@@ -331,7 +337,11 @@ class Commands:
         if status == 0:
             return Outcome.SUCCEEDED, 0, None
         outcome, detail, error = died(status, self._site.oom_kills)
-        return outcome, detail, (last_line(err) or error) if outcome is Outcome.EXIT else error
+        if outcome is Outcome.EXIT:
+            error = last_line(err) or error
+            if attempt.memory is not None and any(word in error for word in _NO_MEMORY):  # it met the backstop
+                outcome = Outcome.MEMORY
+        return outcome, detail, error
 
 
 def _read_result(path: str) -> bytes:

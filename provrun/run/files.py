@@ -12,7 +12,6 @@ import msgspec
 from provrun.core.records import Artifact
 from provrun.errors import ProvrunError
 from provrun.run.asides import Asides
-from provrun.run.packs import FILE, PackWriter
 
 Seen = tuple[str, int, int, int]
 """The sha256 (hex) of a file, and what tells whether it has changed: inode, size, modification time in ns."""
@@ -103,16 +102,6 @@ def changed(path: str, seen: Seen) -> bool:
     except OSError:
         return True
     return (status.st_ino, status.st_size, status.st_mtime_ns) != seen[1:]
-
-
-def pack_file(pack: PackWriter, artifact: Artifact, workdir: str) -> Artifact:
-    """Move the file of an artifact into the pack; it is removed when its content is safe there."""
-    path = os.path.join(workdir, artifact.path or "")
-    with open(path, "rb") as file:
-        place = pack.append(FILE, file.read())
-    pack.sync()
-    os.unlink(path)
-    return msgspec.structs.replace(artifact, place=place)
 
 
 def beneath(folder: str, path: str) -> bool:

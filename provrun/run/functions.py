@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
 from provrun.core.messages import Result, RunMap, Start
+from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.run.capture import Log, encode_log, read_tape
 from provrun.run.declared import CannotStart
@@ -17,10 +18,11 @@ from provrun.run.files import Seen
 from provrun.run.lines import Ended, Heavy
 from provrun.run.nurseries import FunctionMap, Nurseries, Nursery
 from provrun.run.outcomes import died, not_started
-from provrun.run.packs import FILE, LOG
+from provrun.run.packing import pack_outputs
+from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.site import Site
-from provrun.run.workers import Key, Places, Worker, decode_results, key_of
+from provrun.run.workers import Handed, Key, Places, Worker, decode_results, key_of
 
 _SETTLE = 0.002  # seconds after which it is known what a child has started before it saw a revocation
 _LOOK = 0.1
@@ -69,7 +71,8 @@ class Functions:
             self._hand(worker, map, queue)
             return worker.cores
         for worker in nursery.workers.values() if map.short else ():
-            if worker.map is map and worker.open and 0 < len(worker.outstanding) <= map.batch // 2:
+            behind = len(worker.outstanding)
+            if 0 < behind <= map.batch // 2 and worker.handed.map is map and worker.open:
                 self._hand(worker, map, queue)
                 return 0
         return None
@@ -148,8 +151,7 @@ class Functions:
         worker.resting = True
         self._site.memory.discard(worker)
         self._done(worker.cores)
-        isolated = worker.map is not None and worker.map.run.policy.isolate
-        if worker.nursery.retired or isolated or not worker.open:
+        if worker.nursery.retired or worker.handed.map.run.policy.isolate or not worker.open:
             worker.close(self._site.loop)
         else:
             worker.since = time.monotonic()
@@ -172,7 +174,7 @@ class Functions:
         while not self._hear(worker):
             pass
         for result in worker.remains():
-            self._report(worker, result)
+            self._report(worker.handed, result, result.artifacts)
         if worker.running is not None:
             self._judge(worker, worker.outstanding.popleft(), message)
         self._gone(nursery, worker)
@@ -198,7 +200,7 @@ class Functions:
             start.map, start.index, start.number, outcome, lane.wall, wall, cpu, rss, worker.done > 0, detail, error,
             None, None, log, None, 0, 0,
         )  # fmt: skip
-        self._report(worker, result)
+        self._report(worker.handed, result, None)
 
     def let_go(self, nursery: Nursery, worker: Worker) -> None:
         """Let a child of a retired nursery finish its task."""
@@ -233,11 +235,11 @@ class Functions:
         if heard.files:
             self._used(worker, heard.files)
         count = heard.results
-        if count and worker.map is not None:
+        if count:
             now = time.monotonic()
-            worker.map.learn((now - worker.since) / count)
+            worker.handed.map.learn((now - worker.since) / count)
             worker.since = now
-            if worker.uses is worker.map.uses and worker.uses.changed():
+            if worker.handed.uses is worker.handed.map.uses and worker.handed.uses.changed():
                 self._nurseries.renew(worker.nursery)
         for number, data in heard.ready:
             self._forward(worker, number, data)
@@ -262,34 +264,34 @@ class Functions:
                 self._maps[number].uses.grow(new, self._site.reports)
 
     def _forward(self, worker: Worker, count: int, data: bytes) -> None:
-        uses = worker.uses
-        if worker.map is not None and uses is worker.map.uses and uses.announced and uses.number == worker.loaded:
+        map, uses, number = worker.handed
+        if uses is map.uses and uses.announced and uses.number == number:
             self._site.reports.add_encoded(count, data)
         else:
             for result in decode_results(count, data):
-                self._report(worker, result)
+                self._report(worker.handed, result, result.artifacts)
 
     def _heavy(self, worker: Worker, heavy: Heavy) -> None:
         result, pack = heavy.result, self._site.pack
         artifacts = list(result.artifacts or ())
         log = None
         for content in heavy.contents:
-            if content.artifact < 0:
-                log = pack.append(content.kind, content.data)
-                continue
-            artifact = artifacts[content.artifact]
             place = pack.append(content.kind, content.data)
-            artifacts[content.artifact] = msgspec.structs.replace(artifact, place=place)
-            if content.kind == FILE and worker.map is not None:
-                pack.sync()
-                os.unlink(os.path.join(worker.map.workdir, artifact.path or ""))
-        self._report(worker, msgspec.structs.replace(result, log=log, artifacts=artifacts or None))
+            if content.artifact < 0:
+                log = place
+            else:
+                artifacts[content.artifact] = msgspec.structs.replace(artifacts[content.artifact], place=place)
+        report = partial(self._report, worker.handed, msgspec.structs.replace(result, log=log))
+        map = worker.handed.map
+        if map.run.recipe.pack:
+            pack_outputs(self._site.reports, map.workdir, map.run.recipe.outputs, artifacts, report)
+        else:
+            report(artifacts)
 
-    def _report(self, worker: Worker, result: Result) -> None:
-        assert worker.map is not None and worker.uses is not None
-        now = worker.map.uses
-        changed = msgspec.structs.replace(result, loaded=worker.uses.number, loaded_after=now.number)
-        now.report(self._site.reports, changed)
+    def _report(self, handed: Handed, result: Result, artifacts: list[Artifact] | None) -> None:
+        before, now = handed.uses.number, handed.map.uses
+        result = msgspec.structs.replace(result, artifacts=artifacts or None, loaded=before, loaded_after=now.number)
+        now.report(self._site.reports, result)
 
     # Limits.
 
@@ -319,6 +321,6 @@ class Functions:
             worker.end(Outcome.TIMEOUT, f"ran longer than its limit of {worker.time:g} s")
         elif seconds > _STUCK:
             worker.place.thin()
-            if len(worker.outstanding) > 1 and worker.map is not None and worker.open:
-                worker.map.learn(seconds)
+            if len(worker.outstanding) > 1 and worker.open:
+                worker.handed.map.learn(seconds)
                 self._take_back(worker, self._requeue)

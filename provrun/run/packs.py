@@ -23,6 +23,7 @@ StrPath = str | os.PathLike[str]
 
 _HEADER = struct.Struct(">4sBBHQQII")
 _MAGIC = b"\x93PRV"  # no UTF-8 text holds it
+_CHUNK = 1 << 20
 _SMALL = 128  # below this size deflate makes things larger
 _PROBE = 1 << 16
 _STORED, _DEFLATED = 0, 1
@@ -50,6 +51,34 @@ def _pack(project: StrPath, job: str, rank: int) -> str:
     return os.path.join(project, ".provrun", "packs", f"{job}-{rank}.pack")
 
 
+class Reserved:
+    """Room in a pack for content that is copied there by another process; until then no sound record is there."""
+
+    def __init__(self, fd: int, kind: int, start: int, size: int, place: str) -> None:
+        self._fd = fd
+        self._kind = kind
+        self._start = start
+        self._size = size
+        self.place = place
+
+    def fill(self, path: str) -> bytes:
+        """Copy a file of the promised size there, as it is, and make it durable; raise ``OSError`` if it cannot be."""
+        at, check = self._start + _HEADER.size, 0
+        end = at + self._size
+        with open(path, "rb", buffering=0) as file:
+            while data := file.read(min(_CHUNK, end - at)):  # and never into what follows
+                check = zlib.crc32(data, check)
+                while data:
+                    written = os.pwrite(self._fd, data, at)
+                    at, data = at + written, data[written:]
+            if at != end or file.read(1):
+                raise OSError(f"{path} has changed its size")
+        os.fdatasync(self._fd)
+        os.pwrite(self._fd, _head(self._kind, _STORED, self._size, self._size, check), self._start)
+        os.fdatasync(self._fd)
+        return b""
+
+
 class PackWriter:
     """Appends records to one pack file, which is made when the first one comes."""
 
@@ -68,13 +97,17 @@ class PackWriter:
     def append(self, kind: int, content: bytes | memoryview) -> str:
         """Append a record and give its place; it is safe from a crash only after `sync`. Raises `StorageFailed`."""
         codec, stored = _compress(content)
-        check = zlib.crc32(stored)
-        head = _HEADER.pack(_MAGIC, kind, codec, 0, len(stored), len(content), check, 0)
-        head = head[:-4] + zlib.crc32(head[:-4]).to_bytes(4, "big")
+        head = _head(kind, codec, len(stored), len(content), zlib.crc32(stored))
         place = f"{self.rank}:{self._open()}:{len(head) + len(stored)}"
         self._write(head, stored)
         self.unsynced = True
         return place
+
+    def reserve(self, kind: int, size: int) -> Reserved:
+        """Keep room for content of so many bytes."""
+        start, length = self._open(), _HEADER.size + size
+        self._end += length
+        return Reserved(self._fd, kind, start, size, f"{self.rank}:{start}:{length}")
 
     def fileno(self) -> int:
         """Give the descriptor of the open file, -1 when nothing was appended yet."""
@@ -178,6 +211,11 @@ class _Found(NamedTuple):
     kind: int
     content: bytes
     length: int
+
+
+def _head(kind: int, codec: int, stored: int, raw: int, check: int) -> bytes:
+    head = _HEADER.pack(_MAGIC, kind, codec, 0, stored, raw, check, 0)[:-4]
+    return head + zlib.crc32(head).to_bytes(4, "big")
 
 
 def _compress(content: bytes | memoryview) -> tuple[int, bytes | memoryview]:

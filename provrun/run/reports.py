@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from provrun.core.messages import Codec, FromAgent, Result, Results, Returned
@@ -27,6 +29,7 @@ class Reports:
         self._loop = loop
         self._send = send
         self._results: list[Result] = []
+        self._obsolete: list[str] = []
         self._timer: Timer | None = None
         self._syncer = Syncer(loop)
 
@@ -46,6 +49,10 @@ class Reports:
         """Pass on encoded results that lie one after the other; none of them may refer to the pack."""
         self._send(_RESULTS + count.to_bytes(4, "big") + results)
 
+    def remove_when_safe(self, path: str) -> None:
+        """Remove a file when all that the pack holds now is on disk."""
+        self._obsolete.append(path)
+
     def give_back(self, tasks: list[tuple[int, int, int]], started: bool) -> None:
         """Return tasks to the manager."""
         if tasks:
@@ -64,12 +71,16 @@ class Reports:
         message = Codec.encode(Results(results))
         if self.pack.unsynced:
             self.pack.unsynced = False
-            self._syncer.sync(self.pack.fileno(), partial(self._synced, message))
+            obsolete, self._obsolete = self._obsolete, []
+            self._syncer.sync(self.pack.fileno(), partial(self._synced, message, obsolete))
         else:
             self._send(message)
 
-    def _synced(self, message: bytes, good: bool) -> None:
+    def _synced(self, message: bytes, obsolete: list[str], good: bool) -> None:
         if not good:
             raise StorageFailed(f"cannot write the pack {self.pack.path}", value=str(self.pack.path))
+        for path in obsolete:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
         self._send(message)
         self.flush()

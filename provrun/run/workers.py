@@ -92,6 +92,14 @@ class Heard(NamedTuple):
         return len(self.heavy) + sum(count for count, _ in self.ready)
 
 
+class Handed(NamedTuple):
+    """What the tasks of a child are of: the map, what it used when they were handed over, and the number of that."""
+
+    map: FunctionMap
+    uses: Uses
+    number: int
+
+
 class Worker:
     """One function child.
 
@@ -99,14 +107,13 @@ class Worker:
     those that have come, ``since`` is when it began to work or to rest.
     """
 
+    handed: Handed
+
     def __init__(self, place: Place, sock: socket, nursery: Nursery) -> None:
         self.place = place
         self.nursery = nursery
         self.channel = Channel(sock)
         self.pid = 0
-        self.map: FunctionMap | None = None
-        self.uses: Uses | None = None
-        self.loaded = 0
         self.cores = 0
         self.time: float | None = None
         self.memory: int | None = None
@@ -137,12 +144,10 @@ class Worker:
         if number not in self._known:
             self._known.add(number)
             self.send(map.run)
-        self.map = map
-        self.uses = map.uses
-        self.loaded = map.uses.number
+        self.handed = Handed(map, map.uses, map.uses.number)
         self.resting = False
         self.outstanding.extend(tasks)
-        self.send(Batch(number, self._epoch, self.loaded, tasks))
+        self.send(Batch(number, self._epoch, map.uses.number, tasks))
 
     def send(self, message: lines.ToChild) -> None:
         """Send a message; of a child that has died the nursery will tell."""

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.agents import Driver
 from provrun.core.states import Outcome
-from provrun.run.packs import pack_path, read
+from provrun.run.packs import pack_path, read, records
 
 
 def test_inputs_and_outputs_of_a_command_are_digested(driver: Driver, workplace: Path) -> None:
@@ -96,3 +96,17 @@ def test_a_file_that_changes_is_digested_again(driver: Driver, workplace: Path) 
         (result,) = driver.command("true", params=[{"x": "data"}], recipe={"inputs": ("{x}",)})
         digests += [artifact.digest for artifact in result.artifacts or ()]
     assert digests == [hashlib.sha256(content).digest() for content in (b"one", b"two")]
+
+
+def test_a_large_packed_output_is_copied_aside_and_read_like_any_other(driver: Driver, workplace: Path) -> None:
+    script = "head -c 20000000 /dev/urandom > {output.data}; cp {output.data} copy; echo small > {output.note}"
+    outputs = {"data": "data.bin", "note": "note.txt"}
+    (result,) = driver.command("sh", "-c", script, recipe={"outputs": outputs, "pack": True})
+    found = {artifact.name: artifact for artifact in result.artifacts or ()}
+    path = pack_path(workplace, driver.job, 0)
+    for name, content in (("data", (workplace / "copy").read_bytes()), ("note", b"small\n")):
+        place = found[name].place
+        assert place is not None
+        assert read(path, place) == content
+        assert not (workplace / outputs[name]).exists()
+    assert {record.place for record in records(path, 0)} == {found["data"].place, found["note"].place}

@@ -61,8 +61,7 @@ def test_memory_of_all_processes_of_a_command_counts(driver: Driver) -> None:
 def test_memory_that_grows_faster_than_one_looks_meets_a_backstop(driver: Driver) -> None:
     grow = "data = bytearray(3_000_000_000)"
     (result,) = driver.command(PYTHON, "-c", grow, policy=Policy(task_memory=200 << 20))
-    assert result.outcome == Outcome.EXIT
-    assert result.error == "MemoryError"
+    assert (result.outcome, result.error) == (Outcome.MEMORY, "MemoryError")
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,24 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
             read(path, place)
 
 
+def test_room_can_be_filled_later_and_holds_no_record_until_then(tmp_path: Path) -> None:
+    path, file = tmp_path / "a.pack", tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    writer = PackWriter(path, 0)
+    good, never, wrong = writer.reserve(LOG, 10), writer.reserve(LOG, 10), writer.reserve(LOG, 9)
+    last = writer.append(LOG, b"last")
+    with pytest.raises(Unsound):
+        read(path, good.place)
+    good.fill(str(file))
+    with pytest.raises(OSError, match="has changed its size"):
+        wrong.fill(str(file))
+    writer.close()
+    assert [read(path, place) for place in (good.place, last)] == [b"0123456789", b"last"]
+    assert [record.place for record in records(path, 0)] == [good.place, last]
+    with pytest.raises(Unsound):
+        read(path, never.place)
+
+
 def test_a_full_disk_is_said_with_what_to_do() -> None:
     writer = PackWriter(Path("/dev/full"), 0)
     with pytest.raises(StorageFailed, match=re.escape("cannot write the pack /dev/full: No space left on device")):
