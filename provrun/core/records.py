@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from provrun.core.states import Outcome, State
+from provrun.core.states import ENDED, Outcome, State
 
 RecipeKind = Literal["command", "shell", "line", "function"]
 ResultMode = Literal["auto", "stdout-json", "stdout-text", "file", "none"]
@@ -59,6 +59,11 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
 
     time: float | None = None
     memory: int | None = None
+
+
+def satisfying(kind: DependencyKind, on_failed: OnFailed) -> tuple[State, ...]:
+    """Give the states in which an upstream task is as a dependency of this kind wants it."""
+    return ENDED if kind == "after" or (on_failed == "skip" and kind != "each") else (State.SUCCEEDED,)
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):

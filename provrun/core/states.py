@@ -21,6 +21,10 @@ class State(IntEnum):
         return self.name.lower()
 
 
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+"""The states that a task leaves only at a person's wish, or when what it reads changes."""
+
+
 class Outcome(IntEnum):
     """How an attempt ended; the numbers are stored."""
 

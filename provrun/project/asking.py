@@ -91,7 +91,7 @@ def status(project: Project, names: Sequence[str] = (), *, check: bool = False) 
 
     seen = view(project, check=check)
     maps = [seen.map(name) for name in names] or seen.maps()
-    running = [job for job in seen.reads.jobs("running") if not seen.over(job)]
+    running = seen.running_jobs()
     tallies = seen.reads.tallies(maps[0].id if len(maps) == 1 else None)
     seen.contexts.load({tally.context for tally in tallies})
     documents = []

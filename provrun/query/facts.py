@@ -9,7 +9,7 @@ from itertools import islice
 import msgspec
 
 from provrun.core.answers import ContextRecord, DependencyRecord, Part, Shown
-from provrun.core.records import AttemptRecord, JobRecord, MapRecord
+from provrun.core.records import AttemptRecord, JobRecord, MapRecord, satisfying
 from provrun.core.states import Outcome, State
 from provrun.query.staleness import Change
 from provrun.query.view import View
@@ -57,7 +57,7 @@ class Facts:
     @cached_property
     def jobs(self) -> list[JobRecord]:
         """The jobs that run now."""
-        return [job for job in self.view.reads.jobs("running") if not self.view.over(job)]
+        return self.view.running_jobs()
 
     @cached_property
     def holder(self) -> JobRecord | None:
@@ -112,9 +112,7 @@ class Wait:
         self._record = record
         self.dependency = record.dependency
         self.map = view.map_by_id(record.upstream)
-        kind = self.dependency.kind
-        any_end = kind == "after" or (self.dependency.on_failed == "skip" and kind != "each")
-        self._wanted = (State.SUCCEEDED, State.FAILED, State.CANCELLED) if any_end else (State.SUCCEEDED,)
+        self._wanted = satisfying(self.dependency.kind, self.dependency.on_failed)
 
     @cached_property
     def part(self) -> Part | None:

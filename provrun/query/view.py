@@ -117,6 +117,10 @@ class View:
         self._maps = {map.id: map for map in found}
         return found
 
+    def running_jobs(self) -> list[JobRecord]:
+        """Give the jobs that run now, first to last."""
+        return [job for job in self.reads.jobs("running") if not self.over(job)]
+
     def staleness(self, map: MapRecord) -> Staleness:
         """Give the judge of a map's results."""
         if map.id not in self._staleness:

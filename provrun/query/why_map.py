@@ -31,7 +31,7 @@ class MapFacts:
     @cached_property
     def jobs(self) -> list[JobRecord]:
         """The jobs that run now."""
-        return [job for job in self.view.reads.jobs("running") if not self.view.over(job)]
+        return self.view.running_jobs()
 
     @cached_property
     def stale(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from provrun.core.canonical import encode
 from provrun.core.records import Limits, Policy, Recipe
-from provrun.core.states import State
+from provrun.core.states import ENDED, State
 from provrun.errors import NotFound, Refused
 from provrun.store import counting, flow, interning, lookups, readiness, rows, staging, tallies
 from provrun.store.counting import Shifts
@@ -15,8 +15,6 @@ from provrun.store.readiness import PAGE, Moves
 
 Page = list[tuple[int, State]]
 """Tasks of one map by index, with the states they are in."""
-
-ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
 def retry(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from provrun.core.records import DependencyKind, OnFailed, satisfying
 from provrun.core.states import State
 from provrun.store import counting, params
 from provrun.store.database import Database, Row
@@ -24,10 +25,10 @@ class Edge(msgspec.Struct, frozen=True):
     id: int
     map: int
     upstream: int
-    kind: str
+    kind: DependencyKind
     by: tuple[str, ...]
     chunk: int
-    on_failed: str
+    on_failed: OnFailed
     first: int | None
     last: int | None
     ranges: str | None
@@ -52,9 +53,7 @@ class Edge(msgspec.Struct, frozen=True):
     @property
     def satisfied(self) -> tuple[State, ...]:
         """The states in which an upstream task is as this dependency wants it."""
-        if self.kind == "after" or (self.on_failed == "skip" and self.kind != "each"):
-            return (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-        return (State.SUCCEEDED,)
+        return satisfying(self.kind, self.on_failed)
 
     @property
     def satisfied_sql(self) -> str:
