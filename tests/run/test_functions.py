@@ -87,6 +87,7 @@ def test_reduces_stream_rows_and_get_columns(driver: Driver, module: Any, workpl
         "def mean(rows): return sum(row['result']['e'] for row in rows) / len(rows)\n"
         "def column(e, s, L): return [e, s, L]\n"
         "def whole(obs, result): return [len(obs), result[0]]\n"
+        "def table(rows): return [len(rows.table()), rows.table().column('e')]\n"
         "def missing(nothing): return 1\n"
     )
     reads = {"rows": {"obs": str(workplace / "rows.jsonl")}}
@@ -95,6 +96,7 @@ def test_reduces_stream_rows_and_get_columns(driver: Driver, module: Any, workpl
     found = driver.value(driver.function("work.py:column", [{"L": 7}], **more)[0])
     assert found == [[0.5, 1.5, 2.5, 3.5], [0, 1, 2, 3], 7]
     assert driver.value(driver.function("work.py:whole", [{}], **more)[0]) == [4, {"e": 0.5}]
+    assert driver.value(driver.function("work.py:table", [{}], **more)[0]) == [4, [0.5, 1.5, 2.5, 3.5]]
     (failed,) = driver.function("work.py:missing", [{}], **more)
     assert failed.error == "work.py:missing needs nothing, which nothing gives (parameters: none)"
 
