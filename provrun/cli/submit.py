@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from provrun.project.submitting import Submitted
     from provrun.submit.preview import Preview
 
+LONGEST = 200  # characters of a value or command that are shown
+
 
 @command(
     "provrun submit scan --param x=0:1000 --param mode=fast,slow -- analyze -x {x} --mode {mode}",
@@ -138,11 +140,28 @@ def _run(face: Face, submitted: Submitted) -> int:
 
 
 def _described(shown: Preview) -> list[str]:
-    lines = [
-        f"{each.name}: {each.values} values, {cell(each.first)} ... {cell(each.last)}" for each in shown.parameters
-    ]
+    lines = _parameters(shown)
     lines.append(f"tasks: {'known when running' if shown.tasks is None else shown.tasks}")
-    return [*lines, f"first: {shown.first}"] if shown.first is not None else lines
+    return [*lines, *_first(shown)]
+
+
+def _parameters(shown: Preview) -> list[str]:
+    return [
+        f"{each.name}: {_counted(each.values, 'value')}, {_clipped(cell(each.first))} ... {_clipped(cell(each.last))}"
+        for each in shown.parameters
+    ]
+
+
+def _first(shown: Preview) -> list[str]:
+    return [f"first: {_clipped(shown.first)}"] if shown.first is not None else []
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _planned(name: str, shown: Preview) -> dict[str, object]:
@@ -155,10 +174,11 @@ def _planned(name: str, shown: Preview) -> dict[str, object]:
 
 def _told(submitted: Submitted) -> str:
     added, code = submitted.added, submitted.code
-    lines = _described(submitted.preview)[:-2] + _described(submitted.preview)[-1:]
-    lines.append(f"{submitted.name}: {added.added} tasks added, {added.existing} there already, {added.total} in all")
+    lines = [*_parameters(submitted.preview), *_first(submitted.preview)]
+    tasks = f"{_counted(added.added, 'task')} added, {added.existing} there already, {added.total} in all"
+    lines.append(f"{submitted.name}: {tasks}")
     lines += [f"{added.stale} results are stale; provrun why {submitted.name} says why"] if added.stale else []
-    lines += [f"{name} grew by {count} tasks" for name, count in added.grown.items()]
+    lines += [f"{name} grew by {_counted(count, 'task')}" for name, count in added.grown.items()]
     lines += [f"changed {change}" for change in submitted.changes]
     version = (code.commit or "not committed")[:13] + (" with changes" if code.dirty else "")
     version = version if code.kind == "git" else "in no repository"

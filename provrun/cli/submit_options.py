@@ -47,7 +47,7 @@ PARAMETERS = (
         "--params", "files", metavar="FILE", multiple=True,
         help="Rows of named values: .jsonl .json .csv .tsv .parquet.",
     ),
-    click.option("--sample", metavar="N", type=int, help="Draw N points instead of all."),
+    click.option("--sample", metavar="N", type=click.IntRange(1), help="Draw N points instead of all."),
     click.option("--sample-seed", metavar="S", type=int, default=0, help="Draw other ones (default 0)."),
 )
 

@@ -18,7 +18,7 @@ from provrun.submit.maps import Built, build
 from provrun.submit.policies import describe_changes, unheeded
 from provrun.submit.preview import Preview, preview
 from provrun.submit.request import Request
-from provrun.submit.used import missing_program
+from provrun.submit.used import missing_program, missing_uses
 
 if TYPE_CHECKING:
     from provrun.core.code import Code
@@ -103,7 +103,8 @@ def submit(project: Project, request: Request, space: Space | None, problems: Pr
     if built.existing is not None:
         added = msgspec.structs.replace(added, stale=_stale(project, spec.name))
     missing = missing_program(spec.recipe, request.folder)
-    notes = [*unheeded(spec.policy), *([missing] if missing is not None else [])]
+    notes = [*unheeded(spec.policy), *missing_uses(spec.policy, request.folder)]
+    notes += [missing] if missing is not None else []
     return Submitted(
         spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes), tuple(notes)
     )

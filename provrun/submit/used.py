@@ -48,6 +48,12 @@ def missing_program(recipe: Recipe, folder: Path) -> str | None:
     return None if found else f"no program {program} is found here; tasks fail where they do not find it either"
 
 
+def missing_uses(policy: Policy, folder: Path) -> list[str]:
+    """Say which paths of ``--uses`` are not there: what is made later counts from then on, a slip never."""
+    absent = [name for name in policy.uses if not (folder / name).exists()]
+    return [f"--uses {name}: there is no such file or folder now" for name in absent]
+
+
 def output_patterns(recipe: Recipe, folder: Path) -> list[str]:
     """Give the paths of a recipe's outputs with ``*`` for every placeholder: such files are no code."""
     patterns = []

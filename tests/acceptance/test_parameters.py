@@ -141,3 +141,16 @@ def test_what_cannot_be_read_is_told_with_its_line(cli: Cli) -> None:
     told = "\n".join(done.error["value"])
     for part in ("bad.jsonl line 2", "bad.jsonl line 3", "bad.csv line 2", "none.tsv", "x.ods"):
         assert part in told
+
+
+def test_what_submit_says_stays_short_and_warns_of_slips(cli: Cli) -> None:
+    (cli.folder / "long").write_text("x" * 100_000)
+    done = cli("submit", "scan", "--param", "x=@long", "--uses", "modle.py", "--", "echo", "{x}")
+    assert done.exit == 0
+    assert "x: 1 value, xxx" in done.out
+    assert "scan: 1 task added, 0 there already, 1 in all" in done.out
+    assert len(done.out) < 2000
+    assert "--uses modle.py: there is no such file" in done.err
+    assert done.out.splitlines()[-1] == "next: provrun run scan"
+    empty = cli("submit", "none", "--param", "x=0:0", "--", "echo", "{x}")
+    assert (empty.exit, cli("show", "none").exit) == (2, 4)

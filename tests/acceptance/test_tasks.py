@@ -155,7 +155,7 @@ def test_limits_grow_from_try_to_try(cli: Cli) -> None:
     [
         ("--task-time", "soon"), ("--task-memory", "4Q"), ("--retries", "-1"), ("--retry-time", "2"), ("--tag", "k"),
         ("--priority", "high"), ("--cores", "0"), ("--isolate", "map"), ("--code", "dirty"), ("--result", "json"),
-        ("--on-failed", "stop"), ("--chunk", "0"),
+        ("--on-failed", "stop"), ("--chunk", "0"), ("--sample", "0"),
     ],
 )
 def test_what_an_option_does_not_take_is_a_usage_error(cli: Cli, option: str, value: str) -> None:
