@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from operator import attrgetter
 
+from provrun.core.agents import Agent
 from provrun.core.events import (
     AgentJoined,
     AgentLost,
@@ -19,7 +20,6 @@ from provrun.core.events import (
     Event,
     Finish,
     Instruction,
-    Key,
     KillTasks,
     Record,
     Recorded,
@@ -34,7 +34,7 @@ from provrun.core.events import (
     Tick,
     Verdict,
 )
-from provrun.core.messages import Result
+from provrun.core.messages import Key, Result
 from provrun.core.records import Claimed, Policy
 from provrun.core.retries import judge
 from provrun.core.states import Outcome, State
@@ -49,30 +49,6 @@ POLL = 2.0  # seconds between looks for tasks that others have added or given ba
 MEMORY = 64  # results over which a measured duration is averaged
 
 
-class _Agent:
-    """What the dispatcher knows of one agent; ``held`` are the tasks it has, by (map, index)."""
-
-    __slots__ = ("counts", "held", "slots")
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-        self.held: dict[tuple[int, int], Claimed] = {}
-        self.counts: dict[int, int] = {}
-
-    def take(self, map: int, tasks: list[Claimed]) -> None:
-        self.held.update({(map, task.index): task for task in tasks})
-        self.counts[map] = self.counts.get(map, 0) + len(tasks)
-
-    def drop(self, map: int, index: int, number: int) -> Claimed | None:
-        """Forget one held task and give it; None if the agent does not hold it under this number."""
-        task = self.held.get((map, index))
-        if task is None or task.number != number:
-            return None
-        del self.held[map, index]
-        self.counts[map] -= 1
-        return task
-
-
 class Dispatcher:
     """Schedule the tasks of some maps over the agents of one job.
 
@@ -82,7 +58,7 @@ class Dispatcher:
     def __init__(self, policies: Mapping[int, Policy], *, max_fails: int | None = None) -> None:
         self._policies = dict(policies)
         self._max_fails = max_fails
-        self._agents: dict[int, _Agent] = {}
+        self._agents: dict[int, Agent] = {}
         self._hungry: set[int] = set()
         self._ready: deque[list[Claimed]] = deque()
         self._nready = 0
@@ -166,7 +142,7 @@ class Dispatcher:
     # What happened
 
     def _joined(self, event: AgentJoined, out: list[Instruction]) -> None:
-        self._agents[event.agent] = _Agent(event.slots)
+        self._agents[event.agent] = Agent(event.slots)
         self._slots += event.slots
         self._begun = True
         if self._reason is None:
@@ -341,7 +317,7 @@ class Dispatcher:
                 served.add(number)  # its next result makes it hungry again; an idle one waits for tasks that fit it
         self._hungry -= served
 
-    def _portion(self, agent: _Agent) -> list[Claimed] | None:
+    def _portion(self, agent: Agent) -> list[Claimed] | None:
         """Cut off what this agent gets now of the first waiting tasks that fit it; None when it has enough."""
         fitting = (place for place, run in enumerate(self._ready) if self._policies[run[0].map].cores <= agent.slots)
         place = next(fitting, None)
@@ -358,7 +334,7 @@ class Dispatcher:
         self._ready[place] = run[n:]
         return run[:n]
 
-    def _room(self, agent: _Agent, map: int) -> int:
+    def _room(self, agent: Agent, map: int) -> int:
         """Count the tasks of a map that an agent should be handed now.
 
         Its slots are always filled. Behind them it gets a second round, or `AHEAD` seconds of short tasks, when half

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from provrun.core.messages import Result
+from provrun.core.messages import Key, Result
 from provrun.core.records import Claimed, Limits
 from provrun.core.states import State
-
-Key = tuple[int, int, int]
-"""A task and the number of its attempt: (map, index, number)."""
 
 Verdict = tuple[Claimed, Result, State, int, Limits | None]
 """An ended attempt and what becomes of its task: its next state, its count of own failures, its own limits.

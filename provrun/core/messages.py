@@ -11,6 +11,9 @@ import msgspec
 
 from provrun.core.records import Artifact, Limits, Policy, Recipe
 
+Key = tuple[int, int, int]
+"""An attempt: map, index, number."""
+
 
 class RunMap(msgspec.Struct, frozen=True, array_like=True, tag="map"):
     """Tell an agent what it needs to run tasks of a map; sent before the first of them."""
@@ -31,7 +34,8 @@ class RunMap(msgspec.Struct, frozen=True, array_like=True, tag="map"):
 class Start(msgspec.Struct, frozen=True, array_like=True):
     """One attempt to run. ``reads`` is the JSON text of what flows in, or None.
 
-    {"each": {A: {"result": value, "outputs": {name: path}}}, "rows": {A: path of a JSON-lines file}}.
+    {"each": {A: {"result": value, "outputs": {name: path}, "blobs": {digest: [job uuid, place]}}},
+    "rows": {A: path of a JSON-lines file}}.
     """
 
     map: int
@@ -41,6 +45,11 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     upstream: int | None
     limits: Limits | None
     reads: str | None
+
+    @property
+    def key(self) -> Key:
+        """Name the attempt."""
+        return self.map, self.index, self.number
 
 
 class Tasks(msgspec.Struct, frozen=True, array_like=True, tag="tasks"):
@@ -56,9 +65,9 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag="stop"):
 
 
 class Kill(msgspec.Struct, frozen=True, array_like=True, tag="kill"):
-    """Tell an agent to end these attempts as cancelled: (map, index, number)."""
+    """Tell an agent to end these attempts as cancelled."""
 
-    tasks: list[tuple[int, int, int]]
+    tasks: list[Key]
 
 
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
@@ -105,7 +114,7 @@ class Results(msgspec.Struct, frozen=True, array_like=True, tag="results"):
 class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
     """Give back tasks: unstarted ones (``started`` False) or running ones that were stopped on request."""
 
-    tasks: list[tuple[int, int, int]]
+    tasks: list[Key]
     started: bool
 
 

@@ -160,10 +160,10 @@ class Child:
         now = time.monotonic_ns()
         self._long = now - begun > _LONG
         cpu, rss = self._usage()
-        log = self._log(contents)
+        self._keep_log(contents)
         result = Result(
             start.map, start.index, start.number, outcome, wall, (now - begun) // 1000, cpu, rss, not self._fresh,
-            detail, error, text, digest, log, artifacts or None, loaded, loaded,
+            detail, error, text, digest, None, artifacts or None, loaded, loaded,
         )  # fmt: skip
         self._fresh = False
         if len(sys.modules) != self._modules:
@@ -208,13 +208,11 @@ class Child:
                 rss, self._children_rss = max(rss, usage.ru_maxrss), usage.ru_maxrss
         return cpu, rss
 
-    def _log(self, contents: list[Content]) -> str | None:
+    def _keep_log(self, contents: list[Content]) -> None:
         self._restorer.flush()
         _fflush(None)
-        if not (self._out.moved or self._err.moved):
-            return None
-        contents.append(Content(-1, LOG, encode_log(Log(self._out.rewind(), self._err.rewind()))))
-        return None
+        if self._out.moved or self._err.moved:
+            contents.append(Content(-1, LOG, encode_log(Log(self._out.rewind(), self._err.rewind()))))
 
     def _hand_over(self, result: Result, contents: list[Content]) -> None:
         if not contents and not (result.artifacts and self._maps[result.map].recipe.pack):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from provrun.core.messages import Result, RunMap, Start
+from provrun.core.messages import Key, Result, RunMap, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, UsageError
@@ -30,8 +30,6 @@ from provrun.run.processes import kill_tree
 from provrun.run.recipes import CommandRecipe
 from provrun.run.site import Desk, Site
 from provrun.run.uses import Uses
-
-Key = tuple[int, int, int]
 
 _READ = 1 << 16
 _FRESH = 0.002  # seconds in which a pipe, which holds 64 KiB, is not listened to
@@ -79,7 +77,7 @@ class Attempt:
     @property
     def key(self) -> Key:
         """Name the attempt."""
-        return self.start.map, self.start.index, self.start.number
+        return self.start.key
 
     def exceeded_memory(self, kib: int) -> None:
         """End it: its processes hold so many KiB together."""

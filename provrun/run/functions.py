@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from provrun.core.messages import Result, RunMap, Start
+from provrun.core.messages import Key, Result, RunMap, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.run.capture import Log, encode_log, read_tape
@@ -22,7 +22,7 @@ from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.site import Site
-from provrun.run.workers import Handed, Key, Places, Worker, decode_results, key_of
+from provrun.run.workers import Handed, Places, Worker, decode_results
 
 _SETTLE = 0.002  # seconds after which it is known what a child has started before it saw a revocation
 _LOOK = 0.1
@@ -81,7 +81,7 @@ class Functions:
         """End attempts as cancelled; those that have not started are given back."""
         wanted = set(keys)
         for worker in self._workers():
-            if any(key_of(start) in wanted for start in worker.outstanding):
+            if any(start.key in wanted for start in worker.outstanding):
                 self._take_back(worker, lambda worker: self._cancel(worker, wanted))
 
     def stop(self, now: bool) -> None:
@@ -131,16 +131,16 @@ class Functions:
         self._rest(worker)
 
     def _return(self, worker: Worker, now: bool) -> None:
-        self._site.reports.give_back([key_of(start) for start in worker.unstarted()], started=False)
+        self._site.reports.give_back([start.key for start in worker.unstarted()], started=False)
         if now and worker.running:
             worker.end(None, "")
         self._rest(worker)
 
     def _cancel(self, worker: Worker, wanted: set[Key]) -> None:
         unstarted = worker.unstarted()
-        self._site.reports.give_back([key for start in unstarted if (key := key_of(start)) in wanted], started=False)
-        self._again([start for start in unstarted if key_of(start) not in wanted])
-        if worker.running and key_of(worker.running) in wanted:
+        self._site.reports.give_back([start.key for start in unstarted if start.key in wanted], started=False)
+        self._again([start for start in unstarted if start.key not in wanted])
+        if worker.running and worker.running.key in wanted:
             worker.end(Outcome.CANCELLED, "cancelled while it ran")
         self._rest(worker)
 
@@ -181,8 +181,8 @@ class Functions:
 
     def _judge(self, worker: Worker, start: Start, message: Ended) -> None:
         why = worker.why
-        if why is not None and (why[0] != key_of(start) or why[1] is None):
-            self._site.reports.give_back([key_of(start)], started=True)
+        if why is not None and (why[0] != start.key or why[1] is None):
+            self._site.reports.give_back([start.key], started=True)
             return
         lane, place = worker.place.lane, worker.place
         detail: int | None

@@ -17,8 +17,8 @@ import msgspec
 
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
-from provrun.core.events import Claim, Key, Record, Verdict
-from provrun.core.messages import Joined, Loaded, RunMap
+from provrun.core.events import Claim, Record, Verdict
+from provrun.core.messages import Joined, Key, Loaded, RunMap
 from provrun.core.records import Claimed, Ended, MapRecord
 from provrun.core.states import Outcome, State
 from provrun.errors import ProvrunError

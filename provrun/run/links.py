@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from provrun.core.messages import Codec, FromAgent, ToAgent
-from provrun.run.agent import Agent, AgentLost
+from provrun.run.agent import Agent
 
 RESTARTS = 5  # spawners of one rank that may die before it is given up
 END = b""
@@ -64,6 +64,3 @@ class Local:
         self.restarts += 1
         self.agent = self._start()
         return True
-
-
-__all__ = ["END", "AgentLost", "Local", "Post", "Remote"]

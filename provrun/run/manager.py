@@ -16,7 +16,6 @@ from provrun.core.events import (
     Event,
     Finish,
     Instruction,
-    Key,
     KillTasks,
     Record,
     Recorded,
@@ -34,6 +33,7 @@ from provrun.core.messages import (
     Failed,
     FromAgent,
     Joined,
+    Key,
     Kill,
     Loaded,
     Results,
@@ -47,9 +47,9 @@ from provrun.core.messages import (
 from provrun.core.records import Claimed
 from provrun.core.states import State
 from provrun.run import keeper
+from provrun.run.agent import AgentLost as AgentGone
 from provrun.run.interrupts import Person
 from provrun.run.keeper import Keeper
-from provrun.run.links import AgentLost as AgentGone
 from provrun.run.links import Local, Remote
 from provrun.run.progress import Progress
 
@@ -313,7 +313,6 @@ class Manager:
         progress.succeeded += states.get(State.SUCCEEDED, 0)
         progress.failed += states.get(State.FAILED, 0)
         progress.cancelled += states.get(State.CANCELLED, 0)
-        progress.retried += states.get(State.PENDING, 0) - kept.lost
         progress.lost += kept.lost
         progress.noresult += kept.noresult
 

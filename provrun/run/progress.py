@@ -11,7 +11,6 @@ class Progress(msgspec.Struct):
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
-    retried: int = 0
     lost: int = 0
     noresult: int = 0
     in_flight: int = 0

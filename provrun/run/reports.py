@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from provrun.core.messages import Codec, FromAgent, Result, Results, Returned
+from provrun.core.messages import Codec, FromAgent, Key, Result, Results, Returned
 from provrun.errors import StorageFailed
 from provrun.run.asides import Asides
 from provrun.run.loop import Loop, Timer
@@ -53,7 +53,7 @@ class Reports:
         """Remove a file when all that the pack holds now is on disk."""
         self._obsolete.append(path)
 
-    def give_back(self, tasks: list[tuple[int, int, int]], started: bool) -> None:
+    def give_back(self, tasks: list[Key], started: bool) -> None:
         """Return tasks to the manager."""
         if tasks:
             self.say(Returned(tasks, started))

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
-from provrun.core.messages import Codec, Failed, Joined, Kill, RunMap, Start, Stop, Tasks
+from provrun.core.messages import Codec, Failed, Joined, Key, Kill, RunMap, Start, Stop, Tasks
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
 from provrun.run.loop import Loop
@@ -26,8 +26,6 @@ from provrun.run.processes import become_subreaper, children, kill_descendants, 
 from provrun.run.reports import Reports
 from provrun.run.setup import SOCKET, Setup
 from provrun.run.site import Site
-
-Key = tuple[int, int, int]
 
 _STRAYS = 0.5  # seconds between looks for processes that tasks left behind
 
@@ -96,7 +94,7 @@ class Spawner:
 
     def _take(self, tasks: list[Start]) -> None:
         if self._stopping:
-            self.site.reports.give_back([_key(start) for start in tasks], started=False)
+            self.site.reports.give_back([start.key for start in tasks], started=False)
         else:
             self._queue.extend(tasks)
 
@@ -140,7 +138,7 @@ class Spawner:
 
     def _again(self, tasks: list[Start]) -> None:
         if self._stopping:
-            self.site.reports.give_back([_key(start) for start in tasks], started=False)
+            self.site.reports.give_back([start.key for start in tasks], started=False)
         else:
             self._queue.extendleft(reversed(tasks))
 
@@ -149,15 +147,15 @@ class Spawner:
 
     def _cancel(self, message: Kill) -> None:
         wanted = set(message.tasks)
-        queued = [key for start in self._queue if (key := _key(start)) in wanted]
-        self._queue = deque(start for start in self._queue if _key(start) not in wanted)
+        queued = [start.key for start in self._queue if start.key in wanted]
+        self._queue = deque(start for start in self._queue if start.key not in wanted)
         self.site.reports.give_back(queued, started=False)
         for runner in self._runners.values():
             runner.kill(wanted)
 
     def _stop(self, message: Stop) -> None:
         self._stopping = True
-        queued = [_key(start) for start in self._queue]
+        queued = [start.key for start in self._queue]
         self._queue.clear()
         self.site.reports.give_back(queued, started=False)
         for runner in self._runners.values():
@@ -225,7 +223,3 @@ def _say(channel: Channel, reason: str) -> None:
     channel.send(Codec.encode(Failed(reason)))
     with suppress(Closed):
         channel.flush_all()
-
-
-def _key(start: Start) -> Key:
-    return start.map, start.index, start.number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from provrun.core.messages import Result, Start
+from provrun.core.messages import Key, Result, Start
 from provrun.core.states import Outcome
 from provrun.run import lines
 from provrun.run.capture import make_tape, thin_tape
@@ -26,7 +26,6 @@ from provrun.run.uses import Uses
 if TYPE_CHECKING:
     from provrun.run.nurseries import FunctionMap, Nursery
 
-Key = tuple[int, int, int]
 _decoder = msgspec.msgpack.Decoder(list[Result])
 
 
@@ -176,7 +175,7 @@ class Worker:
         """Kill it for the sake of the task it runs: None for ``why`` gives the task back."""
         running = self.running
         if running is not None and self.why is None:
-            self.why = key_of(running), why, text
+            self.why = running.key, why, text
             if self.pid:
                 kill_tree(self.pid)
 
@@ -226,8 +225,3 @@ class Worker:
 def decode_results(count: int, data: bytes) -> list[Result]:
     """Decode so many results that lie one after the other."""
     return _decoder.decode(b"\xdd" + count.to_bytes(4, "big") + data)
-
-
-def key_of(start: Start) -> Key:
-    """Name the attempt that a start is."""
-    return start.map, start.index, start.number
