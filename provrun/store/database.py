@@ -120,6 +120,7 @@ class SqliteDatabase(Database):
                 check_same_thread=False, cached_statements=256,
             )
             self._connection.execute(f"pragma cache_size=-{CACHE_KIB}")
+            self._connection.execute(f"pragma temp.cache_size=-{4 * CACHE_KIB}")
             if readonly:
                 self._connection.execute("pragma query_only=on")
             else:

@@ -53,7 +53,7 @@ class _Submission:
         driver = next((edge for edge in whole if edge.drives), None)
         existing = 0
         if self._record is not None or not distinct:
-            texts, existing = self._fresh(texts, plain=driver is None)
+            texts, existing = self._fresh(texts, distinct, plain=driver is None)
         ready = all(flow.is_open(self._db, edge) for edge in whole if edge.gate)
         if driver is None:
             ready = ready and not any(one.upstream_tasks for one in self._spec.dependencies)
@@ -91,7 +91,7 @@ class _Submission:
                 )
         return map
 
-    def _fresh(self, texts: Iterable[str], *, plain: bool) -> tuple[Iterator[str], int]:
+    def _fresh(self, texts: Iterable[str], distinct: bool, *, plain: bool) -> tuple[Iterator[str], int]:
         """Leave out texts that the map has or that came before; give the rest in order, and how many it had."""
         db = self._db
         with db.aside():
@@ -100,14 +100,18 @@ class _Submission:
         for n, chunk in enumerate(chunks(texts)):
             with db.aside():
                 db.insert("incoming", ("n", "params"), enumerate(chunk, n * CHUNK))
-        had = "select params from task where map_id=? and idx<?" if plain else (
-            "select params from point where map_id=? and number<?"
-        )
+        table, number = ("task", "idx") if plain else ("point", "number")
         size = self._first if plain else self._stage.open(self._map).points
         with db.aside():
             db.run("create index incoming_params on incoming(params)")
-            db.run("delete from incoming where n not in (select min(n) from incoming group by params)")
-            existing = db.run(f"delete from incoming where params in ({had})", (self._map, size))
+            if not distinct:
+                db.run("delete from incoming where n not in (select min(n) from incoming group by params)")
+            # One pass along what the map has, looking each up among what came: a cross join keeps SQLite to this order.
+            existing = db.run(
+                f"delete from incoming where n in (select i.n from {table} h cross join incoming i"
+                f" where i.params=h.params and h.map_id=? and h.{number}<?)",
+                (self._map, size),
+            )
         return self._incoming(), existing
 
     def _incoming(self) -> Iterator[str]:
