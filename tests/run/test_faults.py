@@ -145,3 +145,14 @@ def test_a_full_disk_ends_the_run_with_its_own_exit_code_and_loses_nothing(runs:
     summary = runs.run()
     assert summary.exit == 0
     assert runs.counts("t") == {"succeeded": 60}
+
+
+def test_a_killed_function_child_costs_the_attempt_it_was_running_and_no_other(runs: Runs) -> None:
+    lines = ["import os, signal", "def f(x):", "    if x == 5:", "        os.kill(os.getpid(), signal.SIGKILL)"]
+    (runs.root / "deadly.py").write_text("\n".join([*lines, "    return x", ""]))
+    runs.submit("t", "deadly.py:f", 40)
+    summary = runs.run()
+    assert (summary.succeeded, summary.failed, summary.lost, summary.exit) == (39, 1, 0, 3)
+    (attempt,) = runs.attempts("t", 5)
+    assert (attempt.outcome, attempt.detail) == (Outcome.SIGNAL, signal.SIGKILL)
+    assert all(len(runs.attempts("t", index)) == 1 for index in (4, 6, 39))
