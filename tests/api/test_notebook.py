@@ -68,8 +68,8 @@ def test_another_global_is_refused_by_name(cell: Cell) -> None:
 
 
 def test_a_live_plot_is_drawn_anew_until_all_is_done(cell: Cell) -> None:
-    cell("import time\nimport provrun as pr\ndef slow(x):\n    time.sleep(0.3)\n    return {'y': x * x, 'odd': x % 2}")
+    cell("import time\nimport provrun as pr\ndef slow(x):\n    time.sleep(0.6)\n    return {'y': x * x, 'odd': x % 2}")
     cell("n = pr.map(slow, x=range(6)); job = n.run(slots=1, wait=False)")
-    said = cell("n.live_plot(x='x', y='y', color='odd', every=0.5)")
+    said = cell("n.live_plot(x='x', y='y', color='odd', every=0.3)")
     assert said.count("image/png") >= 2
     assert cell("job.wait(); print(n.status()['ntasks']['succeeded'])") == "6\n"
