@@ -14,6 +14,8 @@ from provrun.store.database import Database, Row
 Run = tuple[int, int, int]
 """Indices that follow one another: first, step, count."""
 
+MOST_ASKED = 500  # texts in one statement
+
 _runs = msgspec.json.Decoder(list[Run])
 _ranges = msgspec.json.Decoder(list[tuple[int, int]])
 _names = msgspec.json.Decoder(tuple[str, ...])
@@ -98,14 +100,15 @@ def part_numbers(db: Database, edge: Edge, indices: Sequence[int]) -> Iterator[i
         return
     scope, values = db.among("idx", indices)
     texts = db.fetch(f"select params from task where map_id=? and {scope}", (edge.upstream, *values))
+    idents = [params.chosen(text, edge.by) for (text,) in texts]
+    wanted = sorted(set(idents))
     known: dict[str, int] = {}
-    for (text,) in texts:
-        ident = params.chosen(text, edge.by)
-        number = known.get(ident)
-        if number is None:
-            found = db.fetch("select number from part where map_id=? and ident=?", (edge.map, ident))
-            number = known[ident] = found[0][0]
-        yield number
+    for start in range(0, len(wanted), MOST_ASKED):
+        some = wanted[start : start + MOST_ASKED]
+        marks = ",".join("?" * len(some))
+        found = db.fetch(f"select ident, number from part where map_id=? and ident in ({marks})", (edge.map, *some))
+        known.update((ident, number) for ident, number in found)
+    yield from (known[ident] for ident in idents)
 
 
 def part_members(db: Database, map: int, number: int) -> list[Run]:

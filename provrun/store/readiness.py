@@ -79,12 +79,12 @@ def _move_parts(db: Database, edge: Edge, moves: Moves) -> int:
     )
     if lost:
         _take_back(db, edge, db.among("upstream", sorted(set(flow.part_numbers(db, edge, lost)))))
-    complete = [
-        number for number in numbers
-        if missing[number] < 0
-        and db.fetch("select 1 from part where map_id=? and number=? and missing=0", (edge.map, number))
-    ]
-    return _promote_among(db, edge, complete)
+    fewer = [number for number in numbers if missing[number] < 0]
+    scope, values = db.among("number", fewer)
+    complete = db.fetch(
+        f"select number from part where map_id=? and missing=0 and {scope} order by number", (edge.map, *values)
+    )
+    return _promote_among(db, edge, [row[0] for row in complete])
 
 
 def _move_gate(db: Database, edge: Edge, moves: Moves) -> int:
