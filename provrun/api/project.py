@@ -122,7 +122,7 @@ class Project:
         return Request(
             name=name, folder=Path.cwd(), root=project.root, building=opts.building(options), inputs=inputs,
             outputs=outputs, result=result, pack=bool(options.get("pack")), policy=opts.policy(options),
-            priority=priority, tags=opts.tags(options), user=getpass.getuser(), **recipe,  # type: ignore[arg-type]
+            priority=priority, tags=opts.tags(options), user=getpass.getuser(), **recipe,  # type: ignore[arg-type]  # fields by name
         )
 
     def _open(self, *, create: bool = False) -> Opened:

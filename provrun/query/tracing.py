@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 
 from provrun.core.records import Dependency, JobRecord, MapRecord
@@ -14,16 +15,16 @@ MOST_NODES = 400  # beyond it what is left is counted, not drawn
 BREADTH = 16  # tasks of one map that are followed one by one
 
 
-class Tracer:
+class Tracer(ABC):
     """Fills a graph; every thing is followed once."""
 
     def __init__(self, view: View, root: str, direction: str) -> None:
         self.view = view
         self.graph = Graph(root, direction)
 
+    @abstractmethod
     def start(self, subject: Subject) -> None:
         """Follow the subject."""
-        raise NotImplementedError
 
     @property
     def full(self) -> bool:
