@@ -57,10 +57,13 @@ def find_changes(view: View, status: Status, listing: Listing, written: Written)
     tracked = {item.path: item for item in status.tracked if not _is_submodule(item)}
     for item in list(_unwatched(view, listing, tracked)):
         tracked[item.path] = item
+    untracked = set(status.untracked)
     for item in tracked.values():
         name = os.fsdecode(item.path)
         if written.holds_tracked(name):
             changes.restored[item.path] = item.head
+        elif item.path in untracked:
+            pass  # taken out of the index, and still there: one change, told below
         elif item.same:
             changes.found.append(Change(item.path, item.head, item.index, None))
         elif item.deleted:
@@ -70,12 +73,16 @@ def find_changes(view: View, status: Status, listing: Listing, written: Written)
     environments = tuple(path.removesuffix(_MARK) for path in status.untracked if path.endswith(b"/" + _MARK))
     for path in status.untracked:
         name = os.fsdecode(path)
-        if name in written:
+        if path in changes.restored:
             continue
-        if is_source(name) and not path.startswith(environments) and reader.size(path) <= SOURCE_LIMIT:
-            reader.want(path, None, None)
-        else:
+        head = tracked[path].head if path in tracked else None
+        if name not in written:
+            if is_source(name) and not path.startswith(environments) and reader.size(path) <= SOURCE_LIMIT:
+                reader.want(path, head, None)
+                continue
             changes.counted += 1
+        if head is not None:
+            changes.found.append(Change(path, head, None))
     changes.found.extend(reader.read())
     return changes
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.repositories import git
@@ -31,6 +31,7 @@ STEPS = st.one_of(
 Step = tuple[str, str, bytes]
 
 
+@example([("write", "a.py", b"one\n")], [("forget", "a.py", b""), ("write", "a.py", b"")])
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, max_size=14), st.lists(STEPS, max_size=8))
 def test_the_tree_is_what_lies_there_and_the_patch_leads_to_it(before: Sequence[Step], after: Sequence[Step]) -> None:
