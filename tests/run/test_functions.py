@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,7 @@ def test_a_module_mended_after_it_failed_is_loaded(driver: Driver, module: Any) 
     map = driver.map(Recipe(kind="function", function="work.py:f"))
     driver.start(map, [{"x": 0}])
     assert driver.wait(1)[0].outcome == Outcome.EXCEPTION
+    time.sleep(0.5)  # files are not looked at again at once
     module("def f(x): return x + 1")
     driver.start(map, [{"x": 1}])
     assert driver.value(driver.wait(1)[0]) == 2
