@@ -16,10 +16,16 @@ A plain tuple because there is one for every task.
 
 
 class AgentJoined(msgspec.Struct, frozen=True):
-    """An agent is there and takes tasks; ``agent`` is a number that no other agent of the job has ever had."""
+    """An agent is there and takes tasks; ``agent`` is a number that no other agent of the job has ever had.
+
+    ``memory`` is that of its node in bytes (0: not known).
+    """
 
     agent: int
     slots: int
+    node: str = ""
+    gpus: int = 0
+    memory: int = 0
 
 
 class TasksClaimed(msgspec.Struct, frozen=True):
@@ -102,10 +108,11 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Hand tasks to an agent."""
+    """Hand tasks to an agent; ``hosts`` are the nodes of a task of several nodes."""
 
     agent: int
     tasks: list[Claimed]
+    hosts: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -128,6 +135,13 @@ class StopAgent(msgspec.Struct, frozen=True):
     now: bool
 
 
+class WarnAgent(msgspec.Struct, frozen=True):
+    """Tell an agent that the allocation ends in so many seconds."""
+
+    agent: int
+    seconds: float
+
+
 class KillTasks(msgspec.Struct, frozen=True):
     """Let an agent end these attempts as cancelled."""
 
@@ -141,4 +155,4 @@ class Finish(msgspec.Struct, frozen=True):
     reason: str
 
 
-Instruction = Claim | Send | Record | Release | StopAgent | KillTasks | Finish
+Instruction = Claim | Send | Record | Release | StopAgent | WarnAgent | KillTasks | Finish

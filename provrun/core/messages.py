@@ -45,6 +45,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     upstream: int | None
     limits: Limits | None
     reads: str | None
+    hosts: tuple[str, ...] = ()
+    """The nodes of a task of several nodes, the agent's own first; empty for a task of one node."""
 
     @property
     def key(self) -> Key:
@@ -70,12 +72,26 @@ class Kill(msgspec.Struct, frozen=True, array_like=True, tag="kill"):
     tasks: list[Key]
 
 
+class Warn(msgspec.Struct, frozen=True, array_like=True, tag="warn"):
+    """Tell an agent that the allocation ends in so many seconds, so that tasks that can save where they are do so.
+
+    Such a task that ends by the warning is given back (`Returned`, started); it goes on in its next attempt.
+    """
+
+    seconds: float
+
+
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
-    """Say that an agent is there; ``host`` is the canonical JSON text of its host record."""
+    """Say that an agent is there; ``host`` is the canonical JSON text of its host record.
+
+    ``gpus`` counts the GPUs it can give to tasks, ``memory`` is that of its node in bytes (0: not known).
+    """
 
     slots: int
     node: str
     host: str
+    gpus: int = 0
+    memory: int = 0
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True):
@@ -140,7 +156,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     reason: str
 
 
-ToAgent = RunMap | Tasks | Stop | Kill
+ToAgent = RunMap | Tasks | Stop | Kill | Warn
 FromAgent = Joined | Results | Returned | Loaded | Failed
 
 

@@ -28,6 +28,7 @@ from provrun.core.events import (
     TasksReturned,
     TasksRevoked,
     Tick,
+    WarnAgent,
 )
 from provrun.core.messages import (
     Failed,
@@ -43,6 +44,7 @@ from provrun.core.messages import (
     Stop,
     Tasks,
     ToAgent,
+    Warn,
 )
 from provrun.core.records import Claimed
 from provrun.core.states import State
@@ -210,7 +212,7 @@ class Manager:
         self._ranks.append(rank)
         self._current[rank] = number
         self._keeper.order(keeper.Hello(number, rank, message))
-        self._handle(AgentJoined(number, message.slots))
+        self._handle(AgentJoined(number, message.slots, message.node, message.gpus, message.memory))
 
     def _join_local(self) -> None:
         # Without waiting for its word: it reads what it is sent as soon as it can, and what it would say is known.
@@ -269,26 +271,28 @@ class Manager:
     def _do(self, instruction: Instruction) -> None:
         match instruction:
             case Send():
-                self._send_tasks(instruction.agent, instruction.tasks)
+                self._send_tasks(instruction.agent, instruction.tasks, instruction.hosts)
             case Record() | Claim():
                 self._keeper.order(instruction)
             case Release():
                 self._keeper.order(keeper.Release(instruction.tasks))
             case StopAgent():
                 self._send(instruction.agent, Stop(instruction.now))
+            case WarnAgent():
+                self._send(instruction.agent, Warn(instruction.seconds))
             case KillTasks():
                 self._send(instruction.agent, Kill(instruction.tasks))
             case Finish():
                 self._reason = instruction.reason
 
-    def _send_tasks(self, number: int, tasks: list[Claimed]) -> None:
+    def _send_tasks(self, number: int, tasks: list[Claimed], hosts: tuple[str, ...]) -> None:
         map = tasks[0].map
         if (number, map) not in self._sent_maps:
             self._sent_maps.add((number, map))
             self._send(number, self._maps[map])
         self._sent_at[map] = time.monotonic()
         starts = [
-            Start(task.map, task.index, task.number, task.params, task.upstream, task.limits, task.reads)
+            Start(task.map, task.index, task.number, task.params, task.upstream, task.limits, task.reads, hosts)
             for task in tasks
         ]
         self._send(number, Tasks(starts))

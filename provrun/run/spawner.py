@@ -89,7 +89,7 @@ class Spawner:
                 self._learn(message)
             elif isinstance(message, Kill):
                 self._cancel(message)
-            else:
+            elif isinstance(message, Stop):
                 self._stop(message)
 
     def _take(self, tasks: list[Start]) -> None:
