@@ -57,7 +57,7 @@ def manage(
             JobRecord(
                 uuid=setting.uuid, kind="mpi" if remote else "local", state="running", user=user_name(),
                 node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
-                owner=owner.record,
+                owner={**setting.owner, **owner.record},
             )
         )
         rows = RowFiles(project, setting.uuid)

@@ -69,12 +69,20 @@ class Silent:
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run: maps by name, slots per rank, when to stop."""
+    """How to run: maps by name, slots per rank, when to stop.
+
+    ``until`` is when the allocation ends, in seconds of Unix time. ``ended`` are the uuids of jobs that died: what is
+    left of them on a host is ended before anything starts there. ``owner`` is what the registry keeps about the
+    allocation besides who manages it.
+    """
 
     uuid: str
     names: tuple[str, ...]
     slots: int
     max_fails: MaxFails | None = None
+    until: float | None = None
+    ended: tuple[str, ...] = ()
+    owner: dict[str, object] = {}
 
 
 def run(
