@@ -21,6 +21,7 @@ from provrun.core.events import (
     Finish,
     Instruction,
     KillTasks,
+    MapsSeen,
     Record,
     Recorded,
     Release,
@@ -36,7 +37,7 @@ from provrun.core.events import (
 )
 from provrun.core.messages import Key, Result
 from provrun.core.records import Claimed, Policy
-from provrun.core.retries import judge
+from provrun.core.retries import judge, unseen
 from provrun.core.states import Outcome, State
 
 AHEAD = 0.1  # seconds of work queued at an agent for each of its slots
@@ -69,6 +70,8 @@ class Dispatcher:
         self._slots = 0
         self._asked = 0
         self._dry = False
+        self._grown = False
+        self._unlooked = False
         self._repeats = False
         self._now = 0.0
         self._looked = 0.0
@@ -127,6 +130,8 @@ class Dispatcher:
                 self._lost(event, out)
             case TasksRevoked():
                 self._revoked(event, out)
+            case MapsSeen():
+                self._seen(event, out)
             case DrainWanted():
                 self._stop(event.reason, False, out)
             case StopWanted():
@@ -152,8 +157,9 @@ class Dispatcher:
             out.append(StopAgent(event.agent, self._now_stop))
 
     def _claimed(self, event: TasksClaimed, out: list[Instruction]) -> None:
-        self._dry = len(event.tasks) < self._asked
+        self._dry = len(event.tasks) < self._asked and not self._grown
         self._asked = 0
+        self._grown = False
         if not event.tasks:
             return
         if self._reason is not None:
@@ -202,7 +208,7 @@ class Dispatcher:
         if event.started:
             # What ran was stopped at a person's wish: no fault of the task, which may run again.
             verdicts: list[Verdict] = [
-                (task, _unseen(task, Outcome.CANCELLED), State.PENDING, task.fails, task.limits) for task in tasks
+                (task, unseen(task, Outcome.CANCELLED), State.PENDING, task.fails, task.limits) for task in tasks
             ]
             self._end(event.agent, verdicts, out)
         else:
@@ -217,7 +223,7 @@ class Dispatcher:
             return
         self._hungry.discard(event.agent)
         self._slots -= agent.slots
-        verdicts = [self._verdict(task, _unseen(task, Outcome.LOST)) for task in agent.held.values()]
+        verdicts = [self._verdict(task, unseen(task, Outcome.LOST)) for task in agent.held.values()]
         if verdicts:
             self._end(event.agent, verdicts, out)
         self._release_too_wide(out)
@@ -244,6 +250,12 @@ class Dispatcher:
             held = [key for key in revoked if (task := agent.held.get(key[:2])) is not None and task.number == key[2]]
             if held:
                 out.append(KillTasks(number, sorted(held)))
+
+    def _seen(self, event: MapsSeen, out: list[Instruction]) -> None:
+        self._policies.update(event.policies)
+        self._grown = bool(self._asked)  # a claim that is under way was asked for without them
+        self._dry = False
+        self._release_too_wide(out)
 
     def _recorded(self, event: Recorded) -> None:
         self._unrecorded -= event.attempts
@@ -275,6 +287,7 @@ class Dispatcher:
         return task, result, state, fails, limits
 
     def _end(self, number: int, verdicts: list[Verdict], out: list[Instruction]) -> None:
+        self._unlooked = True  # what has ended may have submitted tasks
         self._in_flight -= len(verdicts)
         self._unrecorded += len(verdicts)
         out.append(Record(number, verdicts))
@@ -294,12 +307,14 @@ class Dispatcher:
                 self._stop("no agent is left", False, out)
         if self._in_flight or self._unrecorded or self._asked:
             return
-        if self._reason is not None:
-            self.finished = True
-            out.append(Finish(self._reason))
-        elif self._dry and not self._nready:
-            self.finished = True
-            out.append(Finish(""))
+        if self._reason is None and (self._nready or not self._dry):
+            return
+        if self._reason is None and self._unlooked:
+            self._dry = False
+            self._claim(out)
+            return
+        self.finished = True
+        out.append(Finish(self._reason or ""))
 
     def _fill(self, out: list[Instruction]) -> None:
         if not self._nready:
@@ -372,9 +387,10 @@ class Dispatcher:
         stock = self._nready + self._in_flight
         if stock > max(window // 2, self._slots + self._slots // 2):
             return
-        if not maps:
+        if not maps and not self._unlooked:
             self._dry = True
             return
+        self._unlooked = False
         self._asked = window - stock
         self._looked = self._now
         out.append(Claim(self._asked, maps))
@@ -382,12 +398,3 @@ class Dispatcher:
 
 def _keys(tasks: Iterable[Claimed]) -> list[Key]:
     return [(task.map, task.index, task.number) for task in tasks]
-
-
-def _unseen(task: Claimed, outcome: Outcome) -> Result:
-    """Make the result of an attempt whose agent could not tell; ``started`` 0 stands for not known."""
-    return Result(
-        map=task.map, index=task.index, number=task.number, outcome=outcome, started=0, wall=0, cpu=None, max_rss=None,
-        rss_shared=False, detail=None, error=None, result=None, result_digest=None, log=None, artifacts=None,
-        loaded=0, loaded_after=0,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from provrun.core.messages import Key, Result
-from provrun.core.records import Claimed, Limits
+from provrun.core.records import Claimed, Limits, Policy
 from provrun.core.states import State
 
 Verdict = tuple[Claimed, Result, State, int, Limits | None]
@@ -80,6 +80,12 @@ class Recorded(msgspec.Struct, frozen=True):
     promoted: int
 
 
+class MapsSeen(msgspec.Struct, frozen=True):
+    """Maps have appeared, or their policies have changed; what has begun keeps the policy it began under."""
+
+    policies: dict[int, Policy]
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time passes: ``now`` in seconds of any clock that only grows."""
 
@@ -96,12 +102,13 @@ Event = (
     | DrainWanted
     | StopWanted
     | Recorded
+    | MapsSeen
     | Tick
 )
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Take up to ``limit`` tasks of these maps from the registry."""
+    """Take up to ``limit`` tasks of these maps from the registry, after looking for maps that have appeared."""
 
     limit: int
     maps: tuple[int, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from provrun.core.records import Limits, Policy
+from provrun.core.messages import Result
+from provrun.core.records import Claimed, Limits, Policy
 from provrun.core.states import Event, Outcome, State, after
 
 _SUCCEEDED = after(State.RUNNING, Event.SUCCEEDED)
@@ -39,3 +40,12 @@ def escalated(outcome: Outcome, limits: Limits | None, policy: Policy) -> Limits
     if outcome is Outcome.MEMORY and policy.retry_memory is not None and memory is not None:
         return Limits(time=own.time, memory=int(memory * policy.retry_memory))
     return limits
+
+
+def unseen(task: Claimed, outcome: Outcome) -> Result:
+    """Make the result of an attempt whose agent could not tell; ``started`` 0 stands for not known."""
+    return Result(
+        map=task.map, index=task.index, number=task.number, outcome=outcome, started=0, wall=0, cpu=None, max_rss=None,
+        rss_shared=False, detail=None, error=None, result=None, result_digest=None, log=None, artifacts=None,
+        loaded=0, loaded_after=0,
+    )

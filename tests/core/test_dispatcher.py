@@ -13,6 +13,7 @@ from provrun.core.events import (
     DrainWanted,
     Finish,
     KillTasks,
+    MapsSeen,
     Record,
     Recorded,
     Release,
@@ -143,7 +144,54 @@ def test_the_job_does_not_end_before_its_last_result_is_recorded() -> None:
     (record,) = dispatcher.handle(ResultsCame(0, [result_of(claimed(0))]))
     assert isinstance(record, Record)
     assert dispatcher.handle(Tick(0.5)) == []
-    assert dispatcher.handle(Recorded(1, 0)) == [Finish("")]
+    (last,) = dispatcher.handle(Recorded(1, 0))
+    assert isinstance(last, Claim)  # what has ended may have submitted tasks
+    assert dispatcher.handle(TasksClaimed([])) == [Finish("")]
+
+
+def test_a_job_looks_once_more_after_its_last_task_has_ended() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(0))]))
+    assert [type(one) for one in dispatcher.handle(Recorded(1, 0))] == [Claim]
+    # A map that the task has submitted, found by that very look.
+    assert dispatcher.handle(MapsSeen({2: Policy()})) == []
+    (again,) = dispatcher.handle(TasksClaimed([]))
+    assert isinstance(again, Claim)
+    assert again.maps == (1, 2)
+    grown = claimed(0, map=2)
+    assert dispatcher.handle(TasksClaimed([grown])) == [Send(0, [grown])]
+
+
+def test_a_job_without_a_map_that_fits_still_looks_for_what_its_tasks_have_submitted() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0)]))
+    dispatcher.handle(MapsSeen({1: Policy(cores=2)}))
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(0))]))
+    (look,) = dispatcher.handle(Recorded(1, 0))
+    assert isinstance(look, Claim)
+    assert look.maps == ()
+    assert dispatcher.handle(TasksClaimed([])) == [Finish("")]
+
+
+def test_a_changed_policy_holds_for_tasks_that_are_sent_from_then_on() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 4))
+    tasks = [claimed(n) for n in range(8)]
+    assert dispatcher.handle(TasksClaimed(tasks)) == [Send(0, tasks[:4])]
+    dispatcher.handle(MapsSeen({1: Policy(cores=4)}))
+    results = [result_of(task, wall=10_000_000) for task in tasks[:4]]
+    sends = [one for one in dispatcher.handle(ResultsCame(0, results)) if isinstance(one, Send)]
+    assert sends == [Send(0, tasks[4:5])]
+
+
+def test_tasks_that_have_become_too_wide_for_every_agent_are_given_back() -> None:
+    dispatcher = Dispatcher({1: Policy()})
+    dispatcher.handle(AgentJoined(0, 1))
+    dispatcher.handle(TasksClaimed([claimed(0), claimed(1)]))
+    assert dispatcher.handle(MapsSeen({1: Policy(cores=2)})) == [Release([key(claimed(1))])]
 
 
 def test_what_became_pending_by_a_record_is_claimed() -> None:
