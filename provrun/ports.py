@@ -49,7 +49,11 @@ class Interning(Protocol):
 class Claims(Interning, Protocol):
     """What the manager of a running job asks of the registry; each call is one transaction."""
 
-    def open_job(self, job: JobRecord) -> int: ...
+    def queue_job(self, job: JobRecord) -> int:
+        """Enter a job that a scheduler is to start, or more of what is known of it until it has started."""
+
+    def open_job(self, job: JobRecord) -> int:
+        """Enter a job, or let the queued one of its uuid run; `Refused` when that was cancelled or has run."""
 
     def close_job(self, job: int, state: str, reason: str, at: int) -> None: ...
 
@@ -78,6 +82,8 @@ class Claims(Interning, Protocol):
         """Give the maps a claimed task reads many tasks of, each with a stream of these tasks by index."""
 
     def running_jobs(self) -> list[JobRecord]: ...
+
+    def queued_jobs(self) -> list[JobRecord]: ...
 
     def abandon(self, job: int, at: int) -> int:
         """Close a job that is over: its running tasks get a lost attempt and are pending again; give their number."""

@@ -258,8 +258,9 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One allocation: a laptop run or a batch job.
 
-    ``state`` is ``running``, ``ended`` or ``lost``; ``owner`` says how to tell that it is over: for a local run
-    {"lock": path, "boot": boot id, "pid": pid, "pid_started": clock ticks}.
+    ``state`` is ``queued``, ``running``, ``ended`` or ``lost``; ``owner`` says how to tell that it is over: for a run
+    on a host {"lock": path, "host", "boot": boot id, "pid": pid, "pid_started": clock ticks}, for a batch job also
+    {"scheduler", "cluster", "id", "name", "submitted": microseconds, "allocation": uuid, "chain": uuid}.
     """
 
     id: int = 0

@@ -1,4 +1,4 @@
-"""Jobs: opened when a manager starts, closed when it ends, abandoned when it died."""
+"""Jobs: queued when a scheduler has them, opened when a manager starts, closed when it ends, abandoned when it died."""
 
 from __future__ import annotations
 
@@ -8,16 +8,47 @@ from operator import itemgetter
 from provrun.core.environment import Host
 from provrun.core.records import Context, JobRecord
 from provrun.core.states import Outcome, State
+from provrun.errors import Refused
 from provrun.store import counting, interning, readiness, rows, tallies
 from provrun.store.counting import Shifts
 from provrun.store.database import Database
 
+_COLUMNS = (
+    "uuid", "kind", "state", "user_name", "node", "slots", "ranks", "started", "ended", "reason", "owner"
+)
+
+
+def queue_job(db: Database, job: JobRecord) -> int:
+    """Enter a job that a scheduler is to start, or what is known of one that has not started; give its id."""
+    with db.writing():
+        found = db.one("select id, state from job where uuid=?", (job.uuid,))
+        if found is None:
+            return _enter(db, job)
+        if found[1] == "queued":
+            db.run("update job set owner=? where id=?", (rows.text(job.owner), found[0]))
+    return int(found[0])
+
 
 def open_job(db: Database, job: JobRecord) -> int:
-    """Enter a job and give its id."""
-    columns = ("uuid", "kind", "state", "user_name", "node", "slots", "ranks", "started", "ended", "reason", "owner")
+    """Enter a job, or let one that is queued run, and give its id; refuse one that was cancelled or has run."""
+    with db.writing():
+        found = db.one("select id, state, owner from job where uuid=?", (job.uuid,))
+        if found is None:
+            return _enter(db, job)
+        if found[1] != "queued":
+            raise Refused(f"job {found[0]} is not queued any more: it is {found[1]}", value=job.uuid)
+        # What is known of it at the scheduler stays.
+        owner = {**rows.owner(found[2]), **job.owner}
+        db.run(
+            "update job set kind=?, state=?, user_name=?, node=?, slots=?, ranks=?, started=?, owner=? where id=?",
+            (job.kind, job.state, job.user, job.node, job.slots, job.ranks, job.started, rows.text(owner), found[0]),
+        )
+    return int(found[0])
+
+
+def _enter(db: Database, job: JobRecord) -> int:
     return db.insert_one(
-        "job", columns,
+        "job", _COLUMNS,
         (job.uuid, job.kind, job.state, job.user, job.node, job.slots, job.ranks, job.started, job.ended, job.reason,
          rows.text(job.owner)),
     )
@@ -31,6 +62,11 @@ def close_job(db: Database, job: int, state: str, reason: str, at: int) -> None:
 def running_jobs(db: Database) -> list[JobRecord]:
     """Give the jobs that have not been closed."""
     return [rows.job_record(row) for row in db.fetch(f"select {rows.JOB} from job where state='running' order by id")]
+
+
+def queued_jobs(db: Database) -> list[JobRecord]:
+    """Give the jobs that a scheduler has and no manager has opened."""
+    return [rows.job_record(row) for row in db.fetch(f"select {rows.JOB} from job where state='queued' order by id")]
 
 
 def held(db: Database, job: int) -> list[tuple[int, int, int]]:

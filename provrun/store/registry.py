@@ -118,6 +118,9 @@ class Registry:
 
     # Claims
 
+    def queue_job(self, job: JobRecord) -> int:
+        return jobs.queue_job(self.database, job)
+
     def open_job(self, job: JobRecord) -> int:
         return jobs.open_job(self.database, job)
 
@@ -126,6 +129,9 @@ class Registry:
 
     def running_jobs(self) -> list[JobRecord]:
         return jobs.running_jobs(self.database)
+
+    def queued_jobs(self) -> list[JobRecord]:
+        return jobs.queued_jobs(self.database)
 
     def abandon(self, job: int, at: int) -> int:
         return jobs.abandon(self.database, job, at)

@@ -45,6 +45,11 @@ _ranges = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _owners = msgspec.json.Decoder(dict[str, object])
 
 
+def owner(column: str) -> dict[str, object]:
+    """Read the column ``job.owner``."""
+    return _owners.decode(column)
+
+
 def text(value: object) -> str:
     """Write a record, or anything msgspec knows, as JSON text for a column."""
     return msgspec.json.encode(value).decode()
@@ -110,7 +115,7 @@ def job_record(row: Row) -> JobRecord:
     """Make the record of a job from the columns ``JOB``."""
     return JobRecord(
         id=row[0], uuid=row[1], kind=row[2], state=row[3], user=row[4], node=row[5], slots=row[6], ranks=row[7],
-        started=row[8], ended=row[9], reason=row[10], owner=_owners.decode(row[11]),
+        started=row[8], ended=row[9], reason=row[10], owner=owner(row[11]),
     )
 
 

@@ -1,0 +1,1 @@
+"""Schedulers: each dialect is text, one module runs the commands."""

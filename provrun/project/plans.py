@@ -1,0 +1,101 @@
+"""The plan of a batch job: a file on the shared file system that says what its script is to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from provrun.core.allocation import Request
+from provrun.errors import NotFound
+from provrun.project.project import Project
+from provrun.project.running import MaxFails, new_uuid
+
+FOLDER = "launch"
+
+
+class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one allocation is to do.
+
+    ``uuid`` is the allocation's and that of the job row its first manager takes over, ``chain`` the uuid of the first
+    allocation of its chain and ``hop`` its place in it. ``submitted`` is when it was handed in, ``first`` when the
+    first one was (microseconds). With ``resubmit`` "auto" the job submits its successor, with "chain" they all are
+    submitted already. ``python`` runs the program.
+    """
+
+    uuid: str
+    chain: str
+    hop: int = 0
+    project: str
+    names: tuple[str, ...] = ()
+    request: Request
+    python: str
+    max_fails: MaxFails | None = None
+    nice: int = 0
+    on_finish: str | None = None
+    resubmit: Literal["auto", "chain", "off"] = "auto"
+    submitted: int = 0
+    first: int = 0
+
+
+def folder(project: Project) -> Path:
+    """Give the folder of plans, scripts, captured output and marks of batch jobs, made if need be."""
+    path = project.dir / FOLDER
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def successor(plan: BatchPlan, after: str) -> BatchPlan:
+    """Give the plan of the next allocation of a chain, which waits for the end of the scheduler's job ``after``."""
+    request = msgspec.structs.replace(plan.request, after=after)
+    return msgspec.structs.replace(plan, uuid=new_uuid(), hop=plan.hop + 1, request=request)
+
+
+def write_plan(project: Project, plan: BatchPlan) -> Path:
+    """Write a plan, readable by its owner alone; on disk before anybody can be told of it."""
+    path = plan_path(project, plan.uuid)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(plan))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return path
+
+
+def read_plan(path: Path) -> BatchPlan:
+    """Read a plan; `NotFound` when it was withdrawn."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(
+            f"the plan {path} has been withdrawn", value=str(path), next="provrun job list shows what there is"
+        ) from None
+    return msgspec.json.decode(content, type=BatchPlan)
+
+
+def plan_path(project: Project, uuid: str) -> Path:
+    """Give where the plan of an allocation lies."""
+    return folder(project) / f"{uuid}.plan"
+
+
+def output_path(project: Project, uuid: str) -> Path:
+    """Give where the output of an allocation's script goes."""
+    return folder(project) / f"{uuid}.out"
+
+
+def cancelled_path(project: Project, chain: str) -> Path:
+    """Give the mark that a chain was cancelled: where it is, no successor is submitted and none begins."""
+    return folder(project) / f"{chain}.cancelled"
+
+
+def mark_cancelled(project: Project, chain: str) -> None:
+    """Let a chain end: no successor is submitted any more, and one that is there exits at once."""
+    cancelled_path(project, chain).touch(mode=0o600)
+
+
+def is_cancelled(project: Project, chain: str) -> bool:
+    """Tell whether a chain was cancelled."""
+    return cancelled_path(project, chain).exists()
