@@ -14,5 +14,6 @@ pytest_plugins = [
     "fixtures.launchers",
     "fixtures.processes",
     "fixtures.runs",
+    "fixtures.slurm",
     "fixtures.witness",
 ]
