@@ -70,6 +70,13 @@ class Unavailable(ProvrunError):
     exit = 69
 
 
+class JobOver(ProvrunError):
+    """The job was closed by somebody else, who found that it was over; it may claim nothing more."""
+
+    code = "job-over"
+    exit = 75
+
+
 class StorageFailed(ProvrunError):
     """Writing failed: disk full, quota, or an I/O error."""
 

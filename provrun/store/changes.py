@@ -73,12 +73,14 @@ def set_priority(db: Database, map: int, tasks: Iterable[int] | None, priority: 
 
 def pause(db: Database, map: int, paused: bool) -> None:
     """Let no task of a map be claimed, or let them again."""
-    db.run("update map set state=? where id=? and state>0", (rows.PAUSED if paused else rows.ACTIVE, map))
+    with db.writing():
+        db.run("update map set state=? where id=? and state>0", (rows.PAUSED if paused else rows.ACTIVE, map))
 
 
 def set_policy(db: Database, map: int, policy: Policy) -> None:
     """Change how the tasks of a map are run from now on."""
-    db.run("update map set policy=? where id=?", (rows.text(policy), map))
+    with db.writing():
+        db.run("update map set policy=? where id=?", (rows.text(policy), map))
 
 
 def set_recipe(db: Database, map: int, recipe: Recipe, own: Sequence[str]) -> None:
@@ -96,7 +98,8 @@ def set_recipe(db: Database, map: int, recipe: Recipe, own: Sequence[str]) -> No
 
 def set_tags(db: Database, map: int, tags: Mapping[str, str]) -> None:
     """Replace the tags of a map."""
-    db.run("update map set tags=? where id=?", (encode(dict(tags)), map))
+    with db.writing():
+        db.run("update map set tags=? where id=?", (encode(dict(tags)), map))
 
 
 def delete(db: Database, map: int) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from provrun.core.records import Claimed
 from provrun.core.states import State
+from provrun.errors import JobOver
 from provrun.store import counting, readiness, reading, rows
 from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
@@ -24,8 +25,11 @@ class Run(NamedTuple):
 
 
 def claim(db: Database, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
-    """Take up to ``limit`` pending tasks of these maps."""
+    """Take up to ``limit`` pending tasks of these maps; `JobOver` if the job has been closed, by whomever."""
     with db.writing(claiming=True):
+        state = db.one("select state from job where id=?", (job,))
+        if state is None or state[0] != "running":
+            raise JobOver(f"job {job} is over: {state[0] if state else 'there is none'}", value=job)
         taken = _take(db, job, maps, limit)
         shifts = Shifts()
         for map, found in taken:

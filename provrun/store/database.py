@@ -24,6 +24,18 @@ BATCH = 5_000  # rows of one page of a long read
 FEW = 200  # integers that stand in a statement's text: beyond, a temporary table is quicker
 
 
+class LogIsOpen(Exception):
+    """The registry may be changed through this log only."""
+
+    def __init__(self, uuid: str) -> None:
+        super().__init__(uuid)
+        self.uuid = uuid
+
+
+class LogIsClosed(Exception):
+    """The log through which the registry was to be changed is closed."""
+
+
 class Database(ABC):
     """A connection of one process to the registry's tables."""
 
@@ -32,6 +44,14 @@ class Database(ABC):
     def __init__(self) -> None:
         self.claimed: dict[tuple[int, int], int] = {}
         """How far the tasks of a (map, priority) have been claimed over this connection: see `claiming`."""
+        self.written = 0
+        """How many rows have been written: a call that leaves it as it was has changed nothing."""
+        self.depth = 0
+        """How many writing transactions are open, one in the other."""
+        self.guarded = False
+        """Whether writing asks first if a log is open, through which alone the registry may be changed then."""
+        self.through: str | None = None
+        """The log whose entries are being folded in over this connection."""
 
     @abstractmethod
     def fetch(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
@@ -70,7 +90,8 @@ class Database(ABC):
         """Open a writing transaction: committed at the end of the block, rolled back on any error.
 
         Writers follow one another. Only those that take pending tasks (``claiming``) may do so side by side where
-        the database can.
+        the database can. A transaction within a transaction is undone alone, and committed with the outer one.
+        Raises `LogIsOpen` if the registry may be changed through a log only.
         """
 
     @abstractmethod
@@ -93,6 +114,16 @@ class Database(ABC):
     def close(self) -> None:
         """Close the connection."""
 
+    def require_way(self) -> None:
+        """Raise `LogIsOpen` unless the transaction that begins is made the way the registry is changed now."""
+        if not self.guarded:
+            return
+        found = self.one("select uuid from log where open=1")
+        if found is not None and found[0] != self.through:
+            raise LogIsOpen(str(found[0]))
+        if found is None and self.through is not None:
+            raise LogIsClosed(self.through)
+
     def one(self, sql: str, values: Sequence[object] = ()) -> Row | None:
         """Give the only row of a query, or None."""
         rows = self.fetch(sql, values)
@@ -108,7 +139,11 @@ class SqliteDatabase(Database):
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, *, readonly: bool = False, create: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, readonly: bool = False, create: bool = False, durable: bool = True,
+        patience: float = BUSY_TIMEOUT,
+    ) -> None:
+        """Open a file; one that is not ``durable`` can be made anew, should the host break down."""
         super().__init__()
         # Even a reader must be able to roll back what a writer left that died: `query_only` keeps it from the rest.
         mode = "rwc" if create else "rw"
@@ -116,7 +151,7 @@ class SqliteDatabase(Database):
         self._readonly = readonly
         try:
             self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None,
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience, isolation_level=None,
                 check_same_thread=False, cached_statements=256,
             )
             self._connection.execute(f"pragma cache_size=-{CACHE_KIB}")
@@ -125,7 +160,7 @@ class SqliteDatabase(Database):
                 self._connection.execute("pragma query_only=on")
             else:
                 self._connection.execute("pragma journal_mode=truncate")
-                self._connection.execute("pragma synchronous=full")
+                self._connection.execute(f"pragma synchronous={'full' if durable else 'off'}")
                 self._connection.execute("pragma foreign_keys=on")
         except sqlite3.Error as error:
             raise Unavailable(f"cannot open the registry: {error}", value=str(path)) from error
@@ -144,15 +179,19 @@ class SqliteDatabase(Database):
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         try:
-            return self._connection.execute(sql, values).rowcount
+            changed = self._connection.execute(sql, values).rowcount
         except sqlite3.DatabaseError as error:
             raise _said(error) from error
+        self.written += max(0, changed)
+        return changed
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
         try:
-            return self._connection.executemany(sql, rows).rowcount
+            changed = self._connection.executemany(sql, rows).rowcount
         except sqlite3.DatabaseError as error:
             raise _said(error) from error
+        self.written += max(0, changed)
+        return changed
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         self.run_many(_insertion(table, columns), rows)
@@ -163,6 +202,7 @@ class SqliteDatabase(Database):
         except sqlite3.DatabaseError as error:
             raise _said(error) from error
         assert made is not None
+        self.written += 1
         return made
 
     def has_table(self, name: str) -> bool:
@@ -175,14 +215,39 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def writing(self, *, claiming: bool = False) -> Iterator[None]:
+        if self.depth:
+            with self._within():
+                yield
+            return
         self.run("begin immediate")
+        self.depth = 1
         try:
+            self.require_way()
             yield
             self.run("commit")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
             raise
+        finally:
+            self.depth = 0
+
+    @contextmanager
+    def _within(self) -> Iterator[None]:
+        name = f"within{self.depth}"
+        self.run(f"savepoint {name}")
+        self.depth += 1
+        try:
+            yield
+            self.run(f"release savepoint {name}")
+        except BaseException:
+            # After some errors SQLite has undone the whole transaction itself.
+            if self._connection.in_transaction:
+                self._connection.execute(f"rollback to savepoint {name}")
+                self._connection.execute(f"release savepoint {name}")
+            raise
+        finally:
+            self.depth -= 1
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -195,6 +260,9 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
+        if self.depth:
+            yield
+            return
         self.run("begin")
         try:
             yield
@@ -218,6 +286,9 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def submitting(self) -> Iterator[None]:
+        if self.depth:
+            yield  # whoever writes keeps out everybody else
+            return
         # A file beside the registry: closing any descriptor of the registry itself would drop SQLite's own locks.
         with self._path.with_name(f"{self._path.name}-submitting").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

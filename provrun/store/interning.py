@@ -63,13 +63,10 @@ def context(db: Database, kept: Context) -> int:
 def _keep(db: Database, table: str, digest: bytes, columns: Mapping[str, object]) -> int:
     wanted = f"select id from {table} where digest=?"
     found = db.one(wanted, (digest,))
-    if found is None:
-        marks = ",".join("?" * (len(columns) + 1))
-        # One statement, so it needs no transaction of its own; somebody else may have been quicker.
-        db.run(
-            f"insert into {table}(digest,{','.join(columns)}) values({marks}) on conflict(digest) do nothing",
-            (digest, *columns.values()),
-        )
-        found = db.one(wanted, (digest,))
-    assert found is not None
+    if found is not None:
+        return int(found[0])
+    with db.writing():
+        found = db.one(wanted, (digest,))  # somebody else may have been quicker
+        if found is None:
+            return db.insert_one(table, ("digest", *columns), (digest, *columns.values()))
     return int(found[0])

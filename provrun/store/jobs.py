@@ -55,8 +55,9 @@ def _enter(db: Database, job: JobRecord) -> int:
 
 
 def close_job(db: Database, job: int, state: str, reason: str, at: int) -> None:
-    """Say how and when a job ended."""
-    db.run("update job set state=?, reason=?, ended=? where id=?", (state, reason, at, job))
+    """Say how and when a job ended; one that was abandoned stays lost."""
+    with db.writing():
+        db.run("update job set state=?, reason=?, ended=? where id=? and state<>'lost'", (state, reason, at, job))
 
 
 def running_jobs(db: Database) -> list[JobRecord]:

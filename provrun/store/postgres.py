@@ -46,12 +46,16 @@ class PostgresDatabase(Database):
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         with self._translated(), self._connection.cursor() as cursor:
-            return cursor.execute(_marks(sql), values).rowcount
+            changed = cursor.execute(_marks(sql), values).rowcount
+        self.written += max(0, changed)
+        return changed
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
         with self._translated(), self._connection.cursor() as cursor:
             cursor.executemany(_marks(sql), list(rows))
-            return max(0, cursor.rowcount)
+            changed = max(0, cursor.rowcount)
+        self.written += changed
+        return changed
 
     def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         with (
@@ -61,10 +65,18 @@ class PostgresDatabase(Database):
         ):
             for row in rows:
                 copy.write_row(row)
+                self.written += 1
 
     def insert_one(self, table: str, columns: Sequence[str], values: Sequence[object]) -> int:
+        # Ids go on without a gap, as SQLite's do and a sequence's do not: whoever does the same in another database
+        # must get the same ids. Writers follow one another, so nobody else takes this one.
         marks = ",".join("?" * len(columns))
-        rows = self.fetch(f"insert into {table}({','.join(columns)}) values({marks}) returning id", values)
+        rows = self.fetch(
+            f"insert into {table}(id,{','.join(columns)}) values((select coalesce(max(id),0)+1 from {table}),{marks})"
+            " returning id",
+            values,
+        )
+        self.written += 1
         return int(rows[0][0])
 
     def has_table(self, name: str) -> bool:
@@ -77,10 +89,23 @@ class PostgresDatabase(Database):
     def writing(self, *, claiming: bool = False) -> Iterator[None]:
         # Readiness and counters are judged from what others have committed, so writers follow one another, as they do
         # in SQLite; claims only take rows that nobody else has locked, and share the lock.
+        if self.depth:
+            with self._translated(), self._connection.transaction(), self._deeper():
+                yield
+            return
         lock = "pg_advisory_xact_lock_shared" if claiming else "pg_advisory_xact_lock"
-        with self._translated(), self._connection.transaction():
+        with self._translated(), self._connection.transaction(), self._deeper():
             self._connection.execute(f"select {lock}({WRITERS})")
+            self.require_way()
             yield
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -90,6 +115,9 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
+        if self.depth:
+            yield
+            return
         with self._translated(), self._connection.transaction():
             yield
 
@@ -98,6 +126,9 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def submitting(self) -> Iterator[None]:
+        if self.depth:
+            yield  # whoever writes keeps out everybody else
+            return
         self.fetch(f"select pg_advisory_lock({SUBMITTERS})")
         try:
             yield

@@ -68,8 +68,9 @@ def _show(db: Database, map: int, staged: Staged, terms: Terms) -> None:
     )
     if staged.added or created:
         db.run(
-            "insert into submission(map_id, at, user_name, code_id, environment_id, first, added)"
-            " select id, ?, ?, code_id, environment_id, ?, ? from map where id=?",
+            "insert into submission(id, map_id, at, user_name, code_id, environment_id, first, added)"
+            " select (select coalesce(max(id),0)+1 from submission), id, ?, ?, code_id, environment_id, ?, ?"
+            " from map where id=?",
             (terms.at, terms.user, staged.first, staged.added, map),
         )
 

@@ -45,6 +45,7 @@ class Registry:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        database.guarded = True
 
     @classmethod
     def create(cls, url: str) -> Registry:

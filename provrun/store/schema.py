@@ -283,3 +283,23 @@ artifact = Table(
     Column("place", Text),
     sqlite_with_rowid=False,
 )
+
+# The logs through which the registry has been changed: how far each has been folded in, the digest of the last entry
+# folded in, and whether the registry may still be changed through it only.
+log = Table(
+    "log",
+    metadata,
+    Column("uuid", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("open", SmallInteger, nullable=False),
+    Column("opened", BigInteger, nullable=False),
+)
+
+# Entries of logs that nobody could read any more and that were declared to be none.
+hole = Table(
+    "hole",
+    metadata,
+    Column("log_uuid", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+)

@@ -59,6 +59,12 @@ CREATE TABLE environment (
 	CONSTRAINT uq_environment_digest UNIQUE (digest)
 );
 
+CREATE TABLE hole (
+	log_uuid TEXT NOT NULL,
+	position BIGINT NOT NULL,
+	CONSTRAINT pk_hole PRIMARY KEY (log_uuid, position)
+);
+
 CREATE TABLE host (
 	id INTEGER NOT NULL,
 	digest BLOB NOT NULL,
@@ -90,6 +96,15 @@ CREATE TABLE job (
 	owner TEXT NOT NULL,
 	CONSTRAINT pk_job PRIMARY KEY (id),
 	CONSTRAINT uq_job_uuid UNIQUE (uuid)
+);
+
+CREATE TABLE log (
+	uuid TEXT NOT NULL,
+	position BIGINT NOT NULL,
+	digest BLOB NOT NULL,
+	open SMALLINT NOT NULL,
+	opened BIGINT NOT NULL,
+	CONSTRAINT pk_log PRIMARY KEY (uuid)
 );
 
 CREATE TABLE recipe (

@@ -113,7 +113,7 @@ class Stage:
 
     def _rest(self, n: int) -> None:
         """Let a running job's manager write before the next chunk."""
-        if n == CHUNK:
+        if n == CHUNK and not self.db.depth:
             time.sleep(self._pause)
 
 
