@@ -57,8 +57,14 @@ class Claims(Interning, Protocol):
 
     def close_job(self, job: int, state: str, reason: str, at: int) -> None: ...
 
-    def select_maps(self, names: Sequence[str]) -> list[MapRecord]:
-        """Give the maps of these names and all they build on (all maps if none is named), upstream first."""
+    def select_maps(self, names: Sequence[str], *, submitted: bool = False) -> list[MapRecord]:
+        """Give the maps of these names and all they build on (all maps if none is named), upstream first.
+
+        With ``submitted`` also the maps to which tasks of these have submitted, and all those build on.
+        """
+
+    def maps_stamp(self) -> object:
+        """Give a value that differs when a map has appeared, has grown or is to be run otherwise."""
 
     def run_map(self, map: int) -> RunMap: ...
 
@@ -91,6 +97,9 @@ class Claims(Interning, Protocol):
 
 class Recorder(Protocol):
     """What the manager of a running job asks of those who know code, software and machines."""
+
+    def learn(self, maps: Sequence[MapRecord]) -> None:
+        """Learn of maps that have appeared."""
 
     def capture_code(self, map: int) -> CapturedCode: ...
 

@@ -37,7 +37,7 @@ SERIAL = "occurrence"
 def create(name: str) -> Queue:
     """Make a queue; `Refused` if there is one of that name."""
     if current.importing:
-        return cast("Queue", Inert())
+        return cast("Queue", Inert(name, lambda: connect(name)))
     project = Project.find(create=True)
     if not valid_map_name(name):
         raise UsageError(
@@ -53,7 +53,7 @@ def create(name: str) -> Queue:
 def connect(name: str) -> Queue:
     """Give the queue of that name; `NotFound` with the nearest name if there is none."""
     if current.importing:
-        return cast("Queue", Inert())
+        return cast("Queue", Inert(name, lambda: connect(name)))
     project = Project.find()
     return Queue(project, project.map(name).name)
 
@@ -237,6 +237,7 @@ class Queue:
         import getpass
 
         from provrun.project.capturing import capture
+        from provrun.project.submitter import submitter
         from provrun.submit.maps import relative
 
         project = self._project
@@ -247,7 +248,8 @@ class Queue:
         at = time.time_ns() // 1000
         captured = capture(project, spec, at)
         added = project.registry.submit(
-            spec, texts, distinct=True, code=captured.code_id, environment=captured.environment_id, at=at
+            spec, texts, distinct=True, code=captured.code_id, environment=captured.environment_id, at=at,
+            by=submitter(project),
         )
         return added.first, added.added
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from provrun.core.canonical import encode
 from provrun.errors import UsageError
+from provrun.run import current
 from provrun.submit.functions import reference_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def reference(
     while isinstance(inner, partial):
         inner = inner.func
     if not isinstance(inner, FunctionType) or not _at_a_prompt(inner) or not inner.__qualname__.isidentifier():
-        return reference_of(function, folder)
+        return reference_of(function, folder, current.scripts)
     source = _Source()
     source.add(inner)
     text = source.text()

@@ -38,7 +38,7 @@ class Project:
         when another command has the name.
         """
         if current.importing:
-            return cast("Map", Inert())
+            return self._inert(name)
         options, given = opts.split(keywords)
         shell = bool(options.pop("shell", False))
         if shell:
@@ -56,7 +56,7 @@ class Project:
         The function is found again by module and name, that of a script by its file; nothing is pickled.
         """
         if current.importing:
-            return cast("Map", Inert())
+            return self._inert(name or str(getattr(function, "__name__", "")))
         options, given = opts.split(keywords)
         target = getattr(function, "func", function)
         opts.refuse_ambiguous(target, options, "map")
@@ -72,7 +72,7 @@ class Project:
         The function gets what it names: ``rows``, a parameter of ``by``, or a key of the results as a list.
         """
         if current.importing:
-            return cast("Map", Inert())
+            return self._inert(name or str(getattr(function, "__name__", "")))
         options, given = opts.split(keywords)
         target = getattr(function, "func", function)
         opts.refuse_ambiguous(target, options, "reduce")
@@ -91,6 +91,9 @@ class Project:
         """Give all maps, in the order in which they were first submitted."""
         project = self._open()
         return [Map(project, name) for name in project.registry.map_names()]
+
+    def _inert(self, name: str) -> Map:
+        return cast("Map", Inert(name, lambda: self.get(name)))
 
     def _function(
         self, function: Callable[..., object], name: str, space: Space, options: dict[str, object]

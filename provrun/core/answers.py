@@ -76,7 +76,10 @@ class Interned(msgspec.Struct, frozen=True):
 
 
 class SubmissionRecord(msgspec.Struct, frozen=True):
-    """One `submit` of a map: the indices it added are ``first`` to ``first + added - 1``."""
+    """One `submit` of a map: the indices it added are ``first`` to ``first + added - 1``.
+
+    ``by`` is the attempt that made it: map, index, number; None for a person.
+    """
 
     at: int
     user: str
@@ -84,6 +87,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True):
     environment: str
     first: int
     added: int
+    by: tuple[int, int, int] | None = None
 
 
 class DependencyRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,6 +122,15 @@ class MapRecord(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.counts.values())
 
 
+class Submitter(msgspec.Struct, frozen=True):
+    """The attempt of a task that submits something: the uuid of its job, the name of its map, index, number."""
+
+    job: str
+    map: str
+    index: int
+    number: int
+
+
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """What a submission did: ``first`` is the index of the first new task, ``grown`` the maps that grew with it."""
 

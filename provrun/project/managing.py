@@ -47,7 +47,7 @@ def manage(
             show.tell(line)
         registry = project.registry
         everything = registry.select_maps(())
-        maps = registry.select_maps(setting.names) if setting.names else everything
+        maps = registry.select_maps(setting.names, submitted=True) if setting.names else everything
         progress = Progress(left=_left(maps))
         if not any(map.counts[State.PENDING] for map in maps):
             code, reason = _left_over(project, setting)
@@ -61,7 +61,7 @@ def manage(
             )
         )
         rows = RowFiles(project, setting.uuid)
-        keeper = Keeper(registry, job, maps, MapRecorder(project, maps, everything, library), rows)
+        keeper = Keeper(registry, job, setting.names, maps, MapRecorder(project, maps, everything, library), rows)
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
         dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
         manager = Manager(
@@ -84,17 +84,17 @@ def manage(
             code, reason = _left_over(project, setting)
         if person.number:
             code = SIGNALLED + person.number
-        noresult = _noresult(project, maps, job) if progress.noresult else 0
+        noresult = _noresult(project, setting, job) if progress.noresult else 0
         return _summary(progress, job, reason, code, noresult)
 
 
-def _noresult(project: Project, maps: Sequence[MapRecord], job: int) -> int:
+def _noresult(project: Project, setting: Setting, job: int) -> int:
     """Count the tasks of a job that brought no result although others of their map did."""
     from provrun.store.reads import Reads  # late: few runs need it
 
     reads = Reads(project.registry.database)
     found = 0
-    for map in maps:
+    for map in project.registry.select_maps(setting.names, submitted=True):
         tallies = reads.tallies(map.id)
         if any(tally.accepted > tally.noresult for tally in tallies):
             contexts = reads.contexts({tally.context for tally in tallies})
@@ -113,7 +113,7 @@ def _summary(progress: Progress, job: int, reason: str, code: int, noresult: int
 
 def _left_over(project: Project, setting: Setting) -> tuple[int, str]:
     """Give exit code and reason that the states of all tasks call for when nothing is left that could run."""
-    maps = project.registry.select_maps(setting.names)
+    maps = project.registry.select_maps(setting.names, submitted=True)
     if any(map.counts[State.FAILED] for map in maps):
         return FAILED, ""
     reasons = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provrun.project.project import Project
@@ -19,7 +20,12 @@ class MapRecorder:
         self._project = project
         self._mpi = mpi
         self._maps = {map.id: map for map in maps}
-        self._everything = everything
+        self._everything = {map.id: map for map in everything}
+
+    def learn(self, maps: Sequence[MapRecord]) -> None:
+        """Learn of maps that have appeared."""
+        self._maps = self._maps | {map.id: map for map in maps}
+        self._everything = self._everything | self._maps
 
     def capture_code(self, map: int) -> CapturedCode:
         """Return the version of a map's code as it lies on disk now."""
@@ -34,7 +40,7 @@ class MapRecorder:
         with StatCache(self._project.dir / "tmp" / "digests") as known:
             return git.capture(
                 folder,
-                exclude=written(self._project, self._everything),
+                exclude=written(self._project, list(self._everything.values())),
                 files=named_files(record.recipe, record.policy, folder),
                 known=known,
             )

@@ -14,6 +14,7 @@ from provrun.core.records import Added
 from provrun.core.space import Space
 from provrun.errors import Refused
 from provrun.project.project import Project
+from provrun.project.submitter import submitter
 from provrun.submit.maps import Built, build
 from provrun.submit.policies import describe_changes, unheeded
 from provrun.submit.preview import Preview, preview
@@ -97,7 +98,8 @@ def submit(project: Project, request: Request, space: Space | None, problems: Pr
             next="commit first, or submit with --code record",
         )
     added = registry.submit(
-        spec, space.texts(), distinct=space.distinct, code=captured.code_id, environment=captured.environment_id, at=at
+        spec, space.texts(), distinct=space.distinct, code=captured.code_id, environment=captured.environment_id, at=at,
+        by=submitter(project),
     )
     changes = _change_policy(project, built)
     if built.existing is not None:

@@ -53,18 +53,26 @@ class Contexts:
     ) -> None:
         self._registry = registry
         self._job = job
-        self._maps = {map.id: map for map in maps}
+        self._maps: dict[int, MapRecord] = {}
         self._ask = ask
         self._tell = tell
         self._places: dict[int, tuple[int, str]] = {}
         self._hosts: dict[int, int] = {}
         self._own_host: int | None = None
-        self._captures = {map.id: _Captures() for map in maps}
+        self._captures: dict[int, _Captures] = {}
         self._loads: dict[tuple[int, int], _Load] = {}
-        self._of_map: dict[int, list[_Load]] = {map.id: [] for map in maps}
+        self._of_map: dict[int, list[_Load]] = {}
         self._loaded_by: set[tuple[int, int]] = set()
         self._known: dict[tuple[int, int, int, int], int] = {}
         self._told: set[tuple[int, int]] = set()
+        self.learn(maps)
+
+    def learn(self, maps: list[MapRecord]) -> None:
+        """Learn of maps that have appeared, or are run otherwise."""
+        for map in maps:
+            self._maps[map.id] = map
+            self._captures.setdefault(map.id, _Captures())
+            self._of_map.setdefault(map.id, [])
 
     def joined(self, agent: int, rank: int, message: Joined) -> None:
         """Take note of the rank and host of an agent; one that does not describe its host stands on this one."""

@@ -12,6 +12,9 @@ importing = False
 stoppable = False
 """Whether it is a script that is imported, which may be left at its first run."""
 
+scripts: dict[str, str] = {}
+"""Modules that stand for a script: their names, and the paths of the files by which their functions are found."""
+
 key: bytes | None = None
 """The key of the function task that runs in this process, None outside of any."""
 

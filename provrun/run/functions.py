@@ -49,8 +49,13 @@ class Functions:
         self._looking = False
 
     def learn(self, run: RunMap) -> None:
-        """Learn of a map."""
-        self._maps[run.map] = FunctionMap(run, self._site)
+        """Learn of a map, or how it is run from now on."""
+        known = self._maps.get(run.map)
+        if known is not None and known.run.recipe == run.recipe:
+            known.change(run)
+        else:
+            self._nurseries.forget(run.map)
+            self._maps[run.map] = FunctionMap(run, self._site)
 
     def take(self, queue: deque[Start], free: int) -> int | None:
         """Take tasks from the head of the queue; give the cores they occupy, None when none can be taken now.

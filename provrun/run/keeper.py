@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -19,9 +19,9 @@ from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
 from provrun.core.events import Claim, Record, Verdict
 from provrun.core.messages import Joined, Key, Loaded, RunMap
-from provrun.core.records import Claimed, Ended, MapRecord
+from provrun.core.records import Claimed, Ended, MapRecord, Policy
 from provrun.core.states import Outcome, State
-from provrun.errors import ProvrunError
+from provrun.errors import NotFound, ProvrunError
 from provrun.ports import Claims, Recorder
 from provrun.run.contexts import Contexts
 
@@ -108,18 +108,30 @@ class Held(msgspec.Struct, frozen=True):
     tasks: set[Key]
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """Maps that have appeared or are run otherwise now: their policies, and what agents must know anew of known ones.
+
+    ``grown`` counts the tasks that there are more of than at the last look.
+    """
+
+    policies: dict[int, Policy]
+    changed: list[RunMap]
+    grown: int
+
+
 class Told(msgspec.Struct, frozen=True):
     """Something the user should know."""
 
     text: str
 
 
-Answer = Taken | Kept | Held | Told | Broken
+Answer = Taken | Kept | Held | Seen | Told | Broken
 
 
 class Keeper:
     """Runs the orders of a manager on the registry; `fileno` is readable when there are answers.
 
+    ``names`` are those of the maps that were asked for (none: all of them), ``maps`` the maps there were at the start.
     ``rows`` gives the files with the rows that a task of a reduce reads, by the names of the maps they are of.
     """
 
@@ -127,6 +139,7 @@ class Keeper:
         self,
         registry: Claims,
         job: int,
+        names: Sequence[str],
         maps: list[MapRecord],
         recorder: Recorder,
         rows: Callable[[Claimed], Mapping[str, str]],
@@ -148,6 +161,9 @@ class Keeper:
         self._end: Close | Leave | None = None
         self._recorded_at = 0.0
         self._maps: dict[int, RunMap] = {}
+        self._names = tuple(names)
+        self._records = {map.id: map for map in maps}
+        self._stamp: object = None
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"provrun-{work.__name__}", daemon=True)
             for work in (self._keep, self._capture)
@@ -237,6 +253,7 @@ class Keeper:
             case Hello():
                 self._greet(order)
             case Look():
+                self._look_for_maps()
                 self._answer(Held(set(self._registry.held(self._job))))
             case Capture():
                 self._contexts.capture(order.map)
@@ -271,7 +288,30 @@ class Keeper:
         else:
             self._contexts.loaded(hello.agent, hello.message, time.monotonic())
 
+    def _look_for_maps(self) -> None:
+        """Tell of maps that have appeared, and of those that are run otherwise."""
+        stamp = self._registry.maps_stamp()
+        if stamp == self._stamp:
+            return
+        try:
+            maps = self._registry.select_maps(self._names, submitted=True)
+        except NotFound:  # one that was asked for is deleted: what is left goes on
+            maps = list(self._records.values())
+        known = self._records
+        new = [map for map in maps if map.id not in known or _differs(known[map.id], map)]
+        grown = sum(map.total - (known[map.id].total if map.id in known else 0) for map in maps)
+        if new:
+            self._contexts.learn(new)
+            self._recorder.learn(new)
+        changed = [self._registry.run_map(map.id) for map in new if map.id in self._maps]
+        self._maps.update((map.map, map) for map in changed)
+        self._records = known | {map.id: map for map in maps}
+        self._stamp = stamp
+        if new or grown:
+            self._answer(Seen({map.id: map.policy for map in new}, changed, grown))
+
     def _claim(self, claim: Claim) -> None:
+        self._look_for_maps()
         tasks = self._registry.claim(self._job, claim.maps, claim.limit)
         new = [self._registry.run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
         self._maps.update((map.map, map) for map in new)
@@ -307,6 +347,10 @@ class Keeper:
         lost = sum(one.outcome is Outcome.LOST for one in ended)
         noresult = sum(one.state is State.SUCCEEDED and one.result_digest is None for one in ended)
         self._answer(Kept(len(ended), promoted, states, lost, noresult))
+
+
+def _differs(before: MapRecord, now: MapRecord) -> bool:
+    return before.policy != now.policy or before.recipe_digest != now.recipe_digest
 
 
 def _ended(verdict: Verdict, context: int) -> Ended:

@@ -117,6 +117,7 @@ class Loader:
             raise ImportError(f"{self._place} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
+        current.scripts[name] = self._place
         try:
             execute(module, path)
         except BaseException:

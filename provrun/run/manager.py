@@ -17,6 +17,7 @@ from provrun.core.events import (
     Finish,
     Instruction,
     KillTasks,
+    MapsSeen,
     Record,
     Recorded,
     Release,
@@ -155,10 +156,20 @@ class Manager:
                     self._handle(Recorded(answer.attempts, answer.promoted))
                 case keeper.Held():
                     self._drop_revoked(answer.tasks)
+                case keeper.Seen():
+                    self._see(answer)
                 case keeper.Told():
                     self._tell(answer.text)
                 case keeper.Broken():
                     raise keeper.raised(answer.error) from answer.error
+
+    def _see(self, seen: keeper.Seen) -> None:
+        self._total += seen.grown
+        if seen.policies:
+            changed = {map.map: map for map in seen.changed}
+            self._maps.update(changed)
+            self._sent_maps = {sent for sent in self._sent_maps if sent[1] not in changed}
+            self._handle(MapsSeen(seen.policies))
 
     def _drop_revoked(self, held: set[Key]) -> None:
         known = ((task.map, task.index, task.number) for task in self._dispatcher.claimed())

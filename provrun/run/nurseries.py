@@ -41,6 +41,11 @@ class FunctionMap:
         self.mean: float | None = None
         self.batch = 1
 
+    def change(self, run: RunMap) -> None:
+        """Take on another policy; what uses of files were told stays as it is."""
+        self.run = run
+        self.policy = TaskPolicy(run)
+
     @property
     def key(self) -> NurseryKey:
         """Name the nursery whose children can run it."""
@@ -128,6 +133,11 @@ class Nurseries:
             map.example = example
             self._import(nursery, map)
         return nursery
+
+    def forget(self, map: int) -> None:
+        """Let a map be imported again: it applies another function."""
+        for nursery in self:
+            nursery.maps.discard(map)
 
     def renew(self, nursery: Nursery) -> Nursery:
         """Replace a nursery whose files have changed; its children finish what they run."""

@@ -47,6 +47,7 @@ def task_environment(site: Site, cores: int) -> dict[str, str]:
     """Give the environment of the tasks of a map: the job's, threads as many as cores unless it says otherwise."""
     environment = {name: str(cores) for name in _THREADS}
     environment.update(site.environ)
+    environment["PROVRUN_PROJECT"] = site.project  # what a task submits belongs to the project it runs for
     environment["PROVRUN_CORES"] = str(cores)
     environment["PROVRUN_HOSTS"] = os.uname().nodename
     if "SLURM_JOB_ID" in environment:

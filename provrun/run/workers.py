@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from provrun.core.messages import Key, Result, Start
+from provrun.core.messages import Key, Result, RunMap, Start
 from provrun.core.states import Outcome
 from provrun.run import lines
 from provrun.run.capture import make_tape, thin_tape
@@ -122,7 +122,7 @@ class Worker:
         self.since = 0.0
         self.resting = True
         self.why: tuple[Key, Outcome | None, str] | None = None
-        self._known: set[int] = set()
+        self._known: dict[int, RunMap] = {}
         self._epoch = 0
         self._revoked = 0
 
@@ -140,8 +140,8 @@ class Worker:
     def hand(self, map: FunctionMap, tasks: list[Start]) -> None:
         """Hand over tasks."""
         number = map.run.map
-        if number not in self._known:
-            self._known.add(number)
+        if self._known.get(number) is not map.run:
+            self._known[number] = map.run
             self.send(map.run)
         self.handed = Handed(map, map.uses, map.uses.number)
         self.resting = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from provrun.core.messages import RunMap
 from provrun.core.records import Dependency, MapRecord, TaskRecord
@@ -82,8 +82,11 @@ def counts(db: Database, only: Sequence[int] | None = None) -> dict[int, dict[St
     return counted
 
 
-def select_maps(db: Database, names: Sequence[str]) -> list[MapRecord]:
-    """Give the maps of these names and all they build on (all maps if none is named), upstream first."""
+def select_maps(db: Database, names: Sequence[str], *, submitted: bool = False) -> list[MapRecord]:
+    """Give the maps of these names and all they build on (all maps if none is named), upstream first.
+
+    With ``submitted`` also the maps to which tasks of these have submitted, and all those build on.
+    """
     known = {record.name: record for record in maps(db)}
     chosen: dict[str, MapRecord] = {}
 
@@ -98,7 +101,28 @@ def select_maps(db: Database, names: Sequence[str]) -> list[MapRecord]:
 
     for name in names or known:
         take(name, (name,))
+    if submitted and names:
+        by_id = {record.id: record.name for record in known.values()}
+        looked: set[int] = set()
+        while new := {record.id for record in chosen.values()} - looked:
+            looked |= new
+            for map in _submitted_by(db, new):
+                if map in by_id and by_id[map] not in chosen:
+                    take(by_id[map], (by_id[map],))
     return list(chosen.values())
+
+
+def _submitted_by(db: Database, maps: Collection[int]) -> list[int]:
+    """Give the maps to which tasks of some maps have submitted."""
+    listed = ",".join(map(str, sorted(maps)))
+    found = db.fetch(f"select distinct map_id from submission where by_map_id in ({listed}) order by map_id")
+    return [row[0] for row in found]
+
+
+def maps_stamp(db: Database) -> object:
+    """Give a value that differs when a map has appeared, has grown or is to be run otherwise."""
+    last = db.one("select max(id) from submission")
+    return last, db.fetch("select id, policy, recipe_id, state, size from map where state>0 order by id")
 
 
 def run_map(db: Database, map: int) -> RunMap:

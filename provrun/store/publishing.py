@@ -18,12 +18,13 @@ from provrun.store.staging import Stage, Staged
 
 
 class Terms(NamedTuple):
-    """By whom, under which code and environment and when something is submitted."""
+    """By whom, under which code and environment and when something is submitted; ``by`` is the attempt, if one does."""
 
     user: str
     code: int
     environment: int
     at: int
+    by: tuple[int, int, int] | None = None
 
 
 def publish(stage: Stage, spec: MapSpec, map: int, terms: Terms) -> dict[str, int]:
@@ -68,10 +69,10 @@ def _show(db: Database, map: int, staged: Staged, terms: Terms) -> None:
     )
     if staged.added or created:
         db.run(
-            "insert into submission(id, map_id, at, user_name, code_id, environment_id, first, added)"
-            " select (select coalesce(max(id),0)+1 from submission), id, ?, ?, code_id, environment_id, ?, ?"
-            " from map where id=?",
-            (terms.at, terms.user, staged.first, staged.added, map),
+            "insert into submission(id, map_id, at, user_name, code_id, environment_id, first, added, by_map_id,"
+            " by_idx, by_number) select (select coalesce(max(id),0)+1 from submission), id, ?, ?, code_id,"
+            " environment_id, ?, ?, ?, ?, ? from map where id=?",
+            (terms.at, terms.user, staged.first, staged.added, *(terms.by or (None, None, None)), map),
         )
 
 

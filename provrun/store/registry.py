@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         MapSpec,
         Policy,
         Recipe,
+        Submitter,
         TaskRecord,
     )
     from provrun.core.states import State
@@ -111,10 +112,11 @@ class Registry:
     # Submissions
 
     def submit(
-        self, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int
+        self, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int,
+        by: Submitter | None = None,
     ) -> Added:
         return submitting.submit(
-            self.database, spec, texts, distinct=distinct, code=code, environment=environment, at=at
+            self.database, spec, texts, distinct=distinct, code=code, environment=environment, at=at, by=by
         )
 
     # Claims
@@ -140,8 +142,11 @@ class Registry:
     def held(self, job: int) -> list[tuple[int, int, int]]:
         return jobs.held(self.database, job)
 
-    def select_maps(self, names: Sequence[str]) -> list[MapRecord]:
-        return lookups.select_maps(self.database, names)
+    def select_maps(self, names: Sequence[str], *, submitted: bool = False) -> list[MapRecord]:
+        return lookups.select_maps(self.database, names, submitted=submitted)
+
+    def maps_stamp(self) -> object:
+        return lookups.maps_stamp(self.database)
 
     def run_map(self, map: int) -> RunMap:
         return lookups.run_map(self.database, map)

@@ -128,7 +128,8 @@ counter = Table(
     sqlite_with_rowid=False,
 )
 
-# Each `submit` of a map: when, by whom, under which code, which indices it added.
+# Each `submit` of a map: when, by whom, under which code, which indices it added. One that a task has made names the
+# attempt: by_map_id, by_idx, by_number.
 submission = Table(
     "submission",
     metadata,
@@ -140,7 +141,11 @@ submission = Table(
     Column("environment_id", ForeignKey("environment.id"), nullable=False),
     Column("first", BigInteger, nullable=False),
     Column("added", BigInteger, nullable=False),
+    Column("by_map_id", Integer),
+    Column("by_idx", BigInteger),
+    Column("by_number", Integer),
 )
+Index("ix_submission_by_map_id_by_idx", submission.c.by_map_id, submission.c.by_idx)
 
 # One row per pair of maps, never per edge. A row restricted to index ranges holds for the tasks from `first` up to
 # `last` and waits for the JSON ranges `upstream_tasks`; `missing` counts those of them that have not ended. NULL: all.

@@ -276,11 +276,16 @@ CREATE TABLE submission (
 	environment_id INTEGER NOT NULL,
 	first BIGINT NOT NULL,
 	added BIGINT NOT NULL,
+	by_map_id INTEGER,
+	by_idx BIGINT,
+	by_number INTEGER,
 	CONSTRAINT pk_submission PRIMARY KEY (id),
 	CONSTRAINT fk_submission_map_id FOREIGN KEY(map_id) REFERENCES map (id),
 	CONSTRAINT fk_submission_code_id FOREIGN KEY(code_id) REFERENCES code (id),
 	CONSTRAINT fk_submission_environment_id FOREIGN KEY(environment_id) REFERENCES environment (id)
 );
+
+CREATE INDEX ix_submission_by_map_id_by_idx ON submission (by_map_id, by_idx);
 
 CREATE INDEX ix_submission_map_id ON submission (map_id);
 

@@ -139,6 +139,7 @@ def sweep(db: Database) -> None:
             if state == rows.HIDDEN:
                 for table in ("dependency", "counter", "submission", "tally"):
                     db.run(f"delete from {table} where map_id=?", (map,))
+                db.run("update submission set by_map_id=null, by_idx=null, by_number=null where by_map_id=?", (map,))
                 db.run("delete from map where id=?", (map,))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from provrun.core.canonical import encode
-from provrun.core.records import Added, Dependency, MapRecord, MapSpec
+from provrun.core.records import Added, Dependency, MapRecord, MapSpec, Submitter
 from provrun.core.states import State
 from provrun.errors import Refused
 from provrun.store import expanding, flow, interning, lookups, rows
@@ -20,7 +20,8 @@ from provrun.store.staging import CHUNK, NewTask, Stage, chunks, sweep
 
 
 def submit(
-    db: Database, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int
+    db: Database, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int,
+    by: Submitter | None = None,
 ) -> Added:
     """Create the map or extend it by the tasks it lacks."""
     with db.submitting():
@@ -28,7 +29,7 @@ def submit(
         record = lookups.find_map(db, spec.name)
         if record is not None:
             _require_same(record, spec)
-        terms = Terms(spec.user, code, environment, at)
+        terms = Terms(spec.user, code, environment, at, _attempt(db, by))
         try:
             return _Submission(db, spec, record, terms).submit(texts, distinct)
         except BaseException:
@@ -157,6 +158,19 @@ class _Submission:
 
     def _priority_of(self, edge: Edge) -> int:
         return int(self._db.fetch("select priority from map where id=?", (edge.map,))[0][0])
+
+
+def _attempt(db: Database, by: Submitter | None) -> tuple[int, int, int] | None:
+    """Give (map, index, number) of the attempt that submits, if this registry knows of it.
+
+    What says so is an environment variable, which may stem from another project.
+    """
+    found = by and db.one(
+        "select t.map_id from task t join map m on m.id=t.map_id where m.name=? and m.state>0 and t.idx=?"
+        " and t.idx<m.size and t.attempts>=? and exists (select 1 from job where uuid=?)",
+        (by.map, by.index, by.number, by.job),
+    )
+    return (int(found[0]), by.index, by.number) if by and found else None
 
 
 def _require_same(record: MapRecord, spec: MapSpec) -> None:

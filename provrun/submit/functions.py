@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 
 from provrun.core.canonical import encode
 from provrun.core.nearest import suggestion
 from provrun.errors import UsageError
 from provrun.submit.source import Signature, Unfit, find_module, read_signature
+
+NO_SCRIPTS: Mapping[str, str] = MappingProxyType({})
 
 
 def normal_reference(text: str) -> str:
@@ -46,11 +48,14 @@ def check_reference(text: str, folder: Path) -> Signature | None:
     return read_signature(file, name)
 
 
-def reference_of(function: Callable[..., object], folder: Path) -> tuple[str, dict[str, object]]:
+def reference_of(
+    function: Callable[..., object], folder: Path, scripts: Mapping[str, str] = NO_SCRIPTS
+) -> tuple[str, dict[str, object]]:
     """Name a Python function so that another process started in ``folder`` finds it; give what a partial binds, too.
 
     Functions are found by module and name, those of a script, or of a module that only this script's folder
-    makes importable, by their file. Lambdas, closures and bound methods are refused with the ``def`` to write.
+    makes importable, by their file. ``scripts`` are modules of this process that stand for a script, with its path.
+    Lambdas, closures and bound methods are refused with the ``def`` to write.
     """
     import functools
 
@@ -68,10 +73,10 @@ def reference_of(function: Callable[..., object], folder: Path) -> tuple[str, di
             encode(value)
         except (TypeError, ValueError, UsageError) as error:
             raise UsageError(f"the partial's {name} is no JSON value: {error}", value=name) from None
-    return _name_of(function, folder), bound
+    return _name_of(function, folder, scripts), bound
 
 
-def _name_of(function: Callable[..., object], folder: Path) -> str:
+def _name_of(function: Callable[..., object], folder: Path, scripts: Mapping[str, str]) -> str:
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
     if inspect.ismethod(function):
         owner = type(function.__self__).__name__
@@ -91,6 +96,8 @@ def _name_of(function: Callable[..., object], folder: Path) -> str:
     if "." in name:
         raise _to_write(f"{name} belongs to a class", f"def {name.rsplit('.', 1)[-1]}(...): at the top level")
     module = getattr(function, "__module__", None) or ""
+    if module in scripts:
+        return f"{scripts[module]}:{name}"
     file = getattr(sys.modules.get(module), "__file__", None)
     if module != "__main__":
         try:

@@ -41,11 +41,11 @@ def scripts() -> ScriptDirectory:
 
 
 def tables(path: Path) -> dict[str, list[str]]:
-    """Give what SQLite wrote down of each table and index, white space and the order of constraints apart."""
+    """Give what SQLite wrote down of each table and index; white space, quotes and the order of constraints apart."""
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("select name, sql from sqlite_master where sql is not null").fetchall()
     parts = re.compile(r", (?=CONSTRAINT)| (?=\)(?: WITHOUT|$))")
-    return {name: sorted(parts.split(" ".join(sql.split()))) for name, sql in found}
+    return {name: sorted(parts.split(" ".join(sql.replace('"', "").split()))) for name, sql in found}
 
 
 def test_there_is_one_head_and_the_program_knows_every_revision() -> None:
