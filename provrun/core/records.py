@@ -53,6 +53,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: CodePolicy = "record"
     uses: tuple[str, ...] = ()
 
+    @property
+    def width(self) -> int:
+        """Count the cores that a task takes on a node: at least one for each of its ranks there."""
+        return max(1, self.cores, -(-self.ranks // max(1, self.task_nodes)))
+
 
 class Limits(msgspec.Struct, frozen=True, array_like=True):
     """Limits of one task that differ from its map's: seconds and bytes."""

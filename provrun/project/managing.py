@@ -65,7 +65,7 @@ def manage(
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
         dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
         manager = Manager(
-            dispatcher, keeper, local, slots=setting.slots, remote=remote, person=person, progress=progress,
+            dispatcher, keeper, local, remote=remote, person=person, progress=progress,
             watch=show.watch, tell=show.tell,
         )
         keeper.start()

@@ -15,6 +15,7 @@ import msgspec
 from provrun.core.messages import Codec, Failed, FromAgent, ToAgent
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
+from provrun.run.node import find_gpus, node_memory, node_name
 from provrun.run.processes import JOB_VARIABLE, become_subreaper, children, kill_tree, read_process
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.setup import SOCKET, Setup
@@ -36,10 +37,11 @@ class AgentLost(ProvrunError):
 class Agent:
     """A spawner on this host, and the messages to and from it."""
 
-    def __init__(self, channel: Channel, pid: int, job: str, rank: int, was_subreaper: bool) -> None:
+    def __init__(self, channel: Channel, pid: int, setup: Setup, was_subreaper: bool) -> None:
         self.pid = pid
-        self.job = job
-        self.rank = rank
+        self.job = setup.job
+        self.rank = setup.rank
+        self.joined = setup.joined
         self._channel = channel
         self._was_subreaper = was_subreaper
         self._before = set(children())
@@ -56,12 +58,14 @@ class Agent:
         when the spawner is killed.
         """
         ours, theirs = socket.socketpair()
-        setup = msgspec.json.encode(Setup(slots, str(Path(project).absolute()), job, rank, host)).decode()
+        setup = Setup(
+            slots, str(Path(project).absolute()), job, rank, host, node_name(), find_gpus(environ), node_memory()
+        )
         package = str(Path(__file__).parents[2])
         was_subreaper = become_subreaper()
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-c", _BOOT, package, setup],
+            [sys.executable, "-c", _BOOT, package, msgspec.json.encode(setup).decode()],
             {**environ, JOB_VARIABLE: f"{job}/{rank}"},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -72,7 +76,7 @@ class Agent:
             setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
         )
         theirs.close()
-        return cls(Channel(ours), pid, job, rank, was_subreaper)
+        return cls(Channel(ours), pid, setup, was_subreaper)
 
     def fileno(self) -> int:
         """Give the descriptor to poll; it is readable when `pump` has something to read."""

@@ -26,7 +26,7 @@ from provrun.run.lines import Batch, Content, Heavy, Ready, Used
 from provrun.run.loader import Loader
 from provrun.run.outcomes import shorten
 from provrun.run.packs import BLOB, LOG
-from provrun.run.recipes import seed_of, seed_text
+from provrun.run.recipes import gpu_variables, seed_of, seed_text
 from provrun.run.restoring import Restorer
 from provrun.run.values import encode_result
 
@@ -107,6 +107,8 @@ class Child:
         begin, name = self._lane.begin, run.name
         self._told = time.monotonic_ns()
         self._fresh = _reset_peak()
+        for variable, value in gpu_variables(batch.gpus).items() if batch.gpus else ():
+            restorer.set(variable, value)
         for start in batch.tasks:
             if self._long:
                 self._fresh = _reset_peak()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -28,6 +29,7 @@ from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.recipes import CommandRecipe
+from provrun.run.seats import Seat
 from provrun.run.site import Desk, Site
 from provrun.run.uses import Uses
 
@@ -35,8 +37,13 @@ _READ = 1 << 16
 _FRESH = 0.002  # seconds in which a pipe, which holds 64 KiB, is not listened to
 _AFTER_EXIT = 1 << 20  # the largest pipe: whoever still writes after the task's end is not listened to
 _WHOLE = 1 << 26  # how much of stdout is kept where all of it is the result
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _NO_MEMORY = ("MemoryError", "bad_alloc", "annot allocate", "ut of memory")
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
+
+
+class Scarce(ProvrunError):
+    """The system has none left of what a process needs, which it may have when another one has ended."""
 
 
 class Spent(NamedTuple):
@@ -55,10 +62,11 @@ class Attempt:
     uses: Uses
     spent: Spent
 
-    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk) -> None:
+    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk, seat: Seat) -> None:
         self.recipe = recipe
         self.start = start
         self.desk = desk
+        self.seat = seat
         self.artifacts: list[Artifact] = []
         self.outputs: dict[str, str] = {}
         self.time, self.memory = recipe.policy.limits(start)
@@ -89,35 +97,37 @@ class Attempt:
 class Commands:
     """Starts commands and reports how they ended."""
 
-    def __init__(
-        self, site: Site, slots: int, done: Callable[[int], None], again: Callable[[list[Start]], None]
-    ) -> None:
+    def __init__(self, site: Site, again: Callable[[list[Start]], None]) -> None:
         self._site = site
-        self._slots = slots
-        self._done = done
+        self._again = again
         self._recipes: dict[int, CommandRecipe] = {}
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._preparing: set[Attempt] = set()
         self._fresh: list[Attempt] = []
         self._running: dict[int, Attempt] = {}
-        self._cwd = ""
+        self._short = False
 
     def learn(self, run: RunMap) -> None:
         """Learn of a map."""
         self._recipes[run.map] = CommandRecipe(run, self._site)
 
-    def take(self, queue: deque[Start], free: int) -> int | None:
-        """Start the task at the head of the queue if there are cores for it."""
-        recipe = self._recipes[queue[0].map]
-        cores = recipe.policy.cores
-        if cores > free and free < self._slots:
-            return None  # a task of more cores than there are runs alone
-        # Before it is started: one that cannot be gives its cores back at once.
-        self._start(recipe, queue.popleft())
-        return cores
+    def take(self, queue: deque[Start]) -> bool:
+        """Start the task at the head of the queue if there is a seat for it."""
+        start, seats = queue[0], self._site.seats
+        recipe = self._recipes[start.map]
+        try:
+            cores, gpus = recipe.policy.wants(start, seats)
+        except CannotStart as problem:
+            self._site.reports.add(not_started(queue.popleft(), problem.message))
+            return True
+        if not seats.fits(cores, gpus) or self._short:
+            return False
+        queue.popleft()
+        self._start(recipe, start, seats.take(cores, gpus))
+        return True
 
-    def _start(self, recipe: CommandRecipe, start: Start) -> None:
-        attempt = Attempt(recipe, start, self._site.take_desk())
+    def _start(self, recipe: CommandRecipe, start: Start, seat: Seat) -> None:
+        attempt = Attempt(recipe, start, self._site.take_desk(), seat)
         try:
             attempt.uses = recipe.uses
             attempt.names = recipe.names(start, attempt.desk)
@@ -130,6 +140,8 @@ class Commands:
                 self._spawn(attempt)
         except (CannotStart, UsageError) as problem:
             self._not_started(attempt, problem)
+        except Scarce as problem:
+            self._wait_for_room(attempt, problem)
 
     def kill(self, keys: Iterable[Key]) -> None:
         """End running attempts as cancelled."""
@@ -159,6 +171,17 @@ class Commands:
             self._spawn(attempt)
         except (CannotStart, FileProblem, UsageError) as problem:
             self._not_started(attempt, problem)
+        except Scarce as problem:
+            self._wait_for_room(attempt, problem)
+
+    def _wait_for_room(self, attempt: Attempt, problem: Scarce) -> None:
+        """Start it again when another one has ended and left what was scarce; alone it can never start."""
+        if not self._running:
+            self._not_started(attempt, problem)
+            return
+        self._short = True
+        self._leave(attempt)
+        self._again([attempt.start])
 
     def _not_started(self, attempt: Attempt, problem: ProvrunError) -> None:
         self._site.reports.add(not_started(attempt.start, problem.message))
@@ -171,28 +194,31 @@ class Commands:
 
     def _leave(self, attempt: Attempt) -> None:
         self._site.leave_desk(attempt.desk)
-        self._done(attempt.recipe.policy.cores)
+        self._site.seats.leave(attempt.seat)
 
     def _spawn(self, attempt: Attempt) -> None:
         recipe, start, desk = attempt.recipe, attempt.start, attempt.desk
         words = recipe.words(attempt.names)
         path = recipe.executable(words[0])
-        environment = recipe.variables(start, desk, attempt.names)
+        environment = recipe.variables(start, desk, attempt.names, attempt.seat)
         desk.write_params(start.params.encode())
-        if self._cwd != recipe.workdir:
-            try:
-                os.chdir(recipe.workdir)
-            except OSError as error:
-                raise CannotStart(f"cannot enter the folder {recipe.workdir}: {error.strerror}") from None
-            self._cwd = recipe.workdir
-        attempt.out_fd, out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        attempt.err_fd, err = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(out, True)
-        os.set_blocking(err, True)
+        try:
+            # Every time: a task may have removed the folder, and another made it again.
+            os.chdir(recipe.workdir)
+        except OSError as error:
+            raise CannotStart(f"cannot enter the folder {recipe.workdir}: {error.strerror}") from None
+        attempt.out_fd, out = _pipe()
+        try:
+            attempt.err_fd, err = _pipe()
+        except Scarce:
+            os.close(out)
+            os.close(attempt.out_fd)
+            raise
         attempt.started = time.time_ns() // 1000
         attempt.begun = time.monotonic()
-        try:
-            attempt.pid = os.posix_spawn(
+
+        def start_it() -> int:
+            return os.posix_spawn(
                 path, words, environment, setsid=True, setsigdef=_DEFAULT_SIGNALS, setsigmask=(),
                 file_actions=(
                     (os.POSIX_SPAWN_DUP2, self._nothing, 0),
@@ -200,9 +226,14 @@ class Commands:
                     (os.POSIX_SPAWN_DUP2, err, 2),
                 ),
             )  # fmt: skip
+
+        try:
+            attempt.pid = self._site.seats.pinned(attempt.seat, start_it)
         except OSError as error:
             os.close(attempt.out_fd)
             os.close(attempt.err_fd)
+            if error.errno in _SCARCE:
+                raise Scarce(f"cannot run {words[0]}: {error.strerror}") from None
             recipe.forget(words[0])
             raise CannotStart(f"cannot run {words[0]}: {error.strerror}") from None
         finally:
@@ -245,6 +276,7 @@ class Commands:
 
     def _ended(self, pid: int) -> None:
         attempt = self._running.pop(pid)
+        self._short = False
         wall = int((time.monotonic() - attempt.begun) * 1e6)
         if attempt.why is not None:
             kill_tree(pid)
@@ -340,6 +372,16 @@ class Commands:
             if attempt.memory is not None and any(word in error for word in _NO_MEMORY):  # it met the backstop
                 outcome = Outcome.MEMORY
         return outcome, detail, error
+
+
+def _pipe() -> tuple[int, int]:
+    """Make a pipe for what a command prints; its own end waits for room, ours never waits."""
+    try:
+        ours, its = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise Scarce(f"cannot open a pipe: {error.strerror}") from None
+    os.set_blocking(its, True)
+    return ours, its
 
 
 def _read_result(path: str) -> bytes:

@@ -33,17 +33,14 @@ _IDLE = 5.0  # seconds after which an idle child is let go
 class Functions:
     """Hands function tasks to children and reports how they ended.
 
-    ``done`` is told of cores that are free again, ``again`` takes tasks that a child did not get to.
+    ``again`` takes tasks that a child did not get to.
     """
 
-    def __init__(
-        self, site: Site, slots: int, done: Callable[[int], None], again: Callable[[list[Start]], None]
-    ) -> None:
+    def __init__(self, site: Site, again: Callable[[list[Start]], None]) -> None:
         self._site = site
-        self._slots = slots
-        self._done = done
+        self._seats = site.seats
         self._again = again
-        self._places = Places(2 * slots + 2)
+        self._places = Places(2 * self._seats.slots + 2)
         self._maps: dict[int, FunctionMap] = {}
         self._nurseries = Nurseries(site, self._places.memory, self._maps, self)
         self._looking = False
@@ -57,30 +54,32 @@ class Functions:
             self._nurseries.forget(run.map)
             self._maps[run.map] = FunctionMap(run, self._site)
 
-    def take(self, queue: deque[Start], free: int) -> int | None:
-        """Take tasks from the head of the queue; give the cores they occupy, None when none can be taken now.
+    def take(self, queue: deque[Start]) -> bool:
+        """Take tasks from the head of the queue; tell whether there was room for any.
 
         Tasks put behind those that a child has already occupy nothing.
         """
         map = self._maps[queue[0].map]
         try:
+            cores, gpus = map.policy.wants(queue[0], self._seats)
             nursery = self._nurseries.of(map, queue[0])
         except CannotStart as problem:
             self._site.reports.add(not_started(queue.popleft(), problem.message))
-            return 0
-        if free >= map.policy.cores or free == self._slots:
-            worker = nursery.idle.pop() if nursery.idle else self._fork(nursery)
+            return True
+        if self._seats.fits(cores, gpus):
+            worker = self._idle(nursery, gpus) or self._fork(nursery)
             if worker is None:
-                return None
+                return False
+            worker.sit(self._seats, cores, gpus)
             worker.since = time.monotonic()
             self._hand(worker, map, queue)
-            return worker.cores
+            return True
         for worker in nursery.workers.values() if map.short else ():
             behind = len(worker.outstanding)
             if 0 < behind <= map.batch // 2 and worker.handed.map is map and worker.open:
                 self._hand(worker, map, queue)
-                return 0
-        return None
+                return True
+        return False
 
     def kill(self, keys: Iterable[Key]) -> None:
         """End attempts as cancelled; those that have not started are given back."""
@@ -100,6 +99,13 @@ class Functions:
     def _workers(self) -> list[Worker]:
         return list(self._places.workers)
 
+    def _idle(self, nursery: Nursery, gpus: int) -> Worker | None:
+        """Give a child that rests; one that has seen GPUs keeps to them, for its libraries cannot change them."""
+        for place in range(len(nursery.idle) - 1, -1, -1):
+            if not gpus or self._seats.has(nursery.idle[place].seat.gpus):
+                return nursery.idle.pop(place)
+        return None
+
     def _fork(self, nursery: Nursery) -> Worker | None:
         place = self._places.take()
         if place is None:
@@ -115,12 +121,11 @@ class Functions:
         return worker
 
     def _hand(self, worker: Worker, map: FunctionMap, queue: deque[Start]) -> None:
-        most = 1 if map.run.policy.isolate else max(1, min(map.batch, len(queue) // (2 * self._slots)))
+        most = 1 if map.run.policy.isolate else max(1, min(map.batch, len(queue) // (2 * self._seats.slots)))
         tasks = [queue.popleft()]
         while len(tasks) < most and queue and queue[0].map == map.run.map and queue[0].limits is tasks[0].limits:
             tasks.append(queue.popleft())
         worker.time, worker.memory = map.policy.limits(tasks[0])
-        worker.cores = map.policy.cores
         worker.hand(map, tasks)
         if worker.memory is not None and worker.pid:
             self._site.memory.add(worker)
@@ -155,7 +160,7 @@ class Functions:
             return
         worker.resting = True
         self._site.memory.discard(worker)
-        self._done(worker.cores)
+        self._seats.leave(worker.seat)
         if worker.nursery.retired or worker.handed.map.run.policy.isolate or not worker.open:
             worker.close(self._site.loop)
         else:
@@ -171,8 +176,11 @@ class Functions:
             self._gone(nursery, worker)
         elif worker.why is not None:
             kill_tree(pid)
-        elif worker.memory is not None:
-            self._site.memory.add(worker)
+        else:
+            if worker.seat.cpus:
+                self._seats.pin(pid, worker.seat)
+            if worker.memory is not None:
+                self._site.memory.add(worker)
 
     def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None:
         """Take what a child has left behind, and judge the task it died of."""
@@ -224,7 +232,7 @@ class Functions:
         if not worker.resting:
             worker.resting = True
             self._site.memory.discard(worker)
-            self._done(worker.cores)
+            self._seats.leave(worker.seat)
         self._places.leave(worker)
 
     # What children tell.

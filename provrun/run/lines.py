@@ -8,11 +8,15 @@ from provrun.core.messages import Result, RunMap, Start
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag="batch"):
-    """Tasks for a child, which drops those it has not started when its lane's epoch is no longer this one."""
+    """Tasks for a child, which drops those it has not started when its lane's epoch is no longer this one.
+
+    ``gpus`` are theirs, the same for all tasks that a child ever gets.
+    """
 
     map: int
     epoch: int
     loaded: int
+    gpus: tuple[str, ...]
     tasks: list[Start]
 
 

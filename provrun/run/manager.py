@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Callable
@@ -76,7 +75,6 @@ class Manager:
         keeper: Keeper,
         local: Local,
         *,
-        slots: int,
         remote: Remote | None = None,
         person: Person,
         progress: Progress,
@@ -86,7 +84,6 @@ class Manager:
         self._dispatcher = dispatcher
         self._keeper = keeper
         self._local = local
-        self._slots = slots
         self._remote = remote
         self._person = person
         self._progress = progress
@@ -228,7 +225,7 @@ class Manager:
     def _join_local(self) -> None:
         # Without waiting for its word: it reads what it is sent as soon as it can, and what it would say is known.
         self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
-        self._join(0, Joined(self._slots, os.uname().nodename, ""))
+        self._join(0, self._local.agent.joined)
 
     def _lose(self, number: int, reason: str) -> None:
         lost = sum(1 for _ in self._dispatcher.held(number))

@@ -22,7 +22,7 @@ from provrun.run.site import Site
 from provrun.run.uses import Uses
 from provrun.run.workers import Place, Worker
 
-NurseryKey = tuple[str, str, int]
+NurseryKey = tuple[str, str, int, int, int]
 
 _AIM = 0.02  # seconds of work in one message
 _MOST = 1000  # tasks in one message
@@ -49,7 +49,7 @@ class FunctionMap:
     @property
     def key(self) -> NurseryKey:
         """Name the nursery whose children can run it."""
-        return self.workdir, self.place, self.policy.cores
+        return self.workdir, self.place, self.policy.cores, self.policy.threads, self.policy.gpus
 
     @property
     def short(self) -> bool:
@@ -65,8 +65,11 @@ class FunctionMap:
 class Nursery:
     """One nursery process; a ``bare`` one has imported nothing, so that its children do."""
 
-    def __init__(self, key: NurseryKey, pid: int, control: socket.socket, bare: bool) -> None:
+    def __init__(
+        self, key: NurseryKey, policy: TaskPolicy, pid: int, control: socket.socket, bare: bool
+    ) -> None:
         self.key = key
+        self.policy = policy
         self.pid = pid
         self.bare = bare
         self.maps: set[int] = set()
@@ -126,7 +129,7 @@ class Nurseries:
         """Give the nursery in which a map's module is imported or being imported; raises `CannotStart`."""
         nursery = self._all.get(map.key)
         if nursery is None:
-            nursery = self._start(map.key, bare=False)
+            nursery = self._start(map.key, map.policy, bare=False)
         elif map.uses.changed():
             nursery = self.renew(nursery)
         if map.run.map not in nursery.maps:
@@ -142,7 +145,7 @@ class Nurseries:
     def renew(self, nursery: Nursery) -> Nursery:
         """Replace a nursery whose files have changed; its children finish what they run."""
         self.retire(nursery)
-        fresh = self._start(nursery.key, bare=False)
+        fresh = self._start(nursery.key, nursery.policy, bare=False)
         for number in nursery.maps:
             map = self._maps[number]
             map.uses = map.uses.again()
@@ -157,16 +160,16 @@ class Nurseries:
             self._keeper.let_go(nursery, worker)
         self._close(nursery)
 
-    def _start(self, key: NurseryKey, bare: bool) -> Nursery:
-        workdir, place, cores = key
+    def _start(self, key: NurseryKey, policy: TaskPolicy, bare: bool) -> Nursery:
+        workdir, place = key[:2]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environ = task_environment(self._site, cores)
+        environ = task_environment(self._site, policy)
         pid = os.fork()
         if pid == 0:
             project, folder = self._site.project, self._site.child_folder()
             be_nursery(theirs, self._memory, place, project, workdir, environ, folder)
         theirs.close()
-        nursery = self._all[key] = Nursery(key, pid, ours, bare)
+        nursery = self._all[key] = Nursery(key, policy, pid, ours, bare)
         self._site.loop.on_exit(pid, lambda _: self._ended(nursery))
         self._site.loop.watch(ours.fileno(), lambda: self._hear(nursery))
         return nursery
@@ -215,7 +218,7 @@ class Nurseries:
     def _go_bare(self, nursery: Nursery) -> None:
         """Let children import for themselves: forked from what a module has made of its nursery they are not safe."""
         self.retire(nursery)
-        bare = self._start(nursery.key, bare=True)
+        bare = self._start(nursery.key, nursery.policy, bare=True)
         bare.maps = nursery.maps
         for number in nursery.maps:
             if number not in nursery.imported:

@@ -13,6 +13,7 @@ from provrun.core.messages import RunMap, Start
 from provrun.core.template import Field, Piece, Template, as_text, shell_variable
 from provrun.run.binding import Names
 from provrun.run.declared import CannotStart, Declared, fill
+from provrun.run.seats import Seat, Seats
 from provrun.run.site import Desk, Site
 from provrun.run.uses import Uses
 
@@ -31,9 +32,17 @@ class TaskPolicy:
 
     def __init__(self, run: RunMap) -> None:
         policy = run.policy
-        self.cores = max(1, policy.cores, policy.ranks)
+        self.cores = policy.width
+        self.gpus = policy.gpus
+        self.threads = max(1, policy.width * max(1, policy.task_nodes) // max(1, policy.ranks))
         self._time = policy.task_time
         self._memory = policy.task_memory
+
+    def wants(self, start: Start, seats: Seats) -> tuple[int, int]:
+        """Give the cores and GPUs that a task takes here: the whole node if it is one of several."""
+        if self.gpus > seats.all_gpus:
+            raise CannotStart(f"it wants {self.gpus} GPUs, this node has {seats.all_gpus}")
+        return (seats.slots if start.hosts else self.cores), self.gpus
 
     def limits(self, start: Start) -> tuple[float | None, int | None]:
         """Give the limits of a task: seconds and bytes."""
@@ -43,13 +52,16 @@ class TaskPolicy:
         return (self._time if own.time is None else own.time), (self._memory if own.memory is None else own.memory)
 
 
-def task_environment(site: Site, cores: int) -> dict[str, str]:
-    """Give the environment of the tasks of a map: the job's, threads as many as cores unless it says otherwise."""
-    environment = {name: str(cores) for name in _THREADS}
+def task_environment(site: Site, policy: TaskPolicy) -> dict[str, str]:
+    """Give the environment of the tasks of a map: the job's, as many threads as cores unless it says otherwise.
+
+    Where a task has ranks, each of them gets its share of the cores.
+    """
+    environment = {name: str(policy.threads) for name in _THREADS}
     environment.update(site.environ)
     environment["PROVRUN_PROJECT"] = site.project  # what a task submits belongs to the project it runs for
-    environment["PROVRUN_CORES"] = str(cores)
-    environment["PROVRUN_HOSTS"] = os.uname().nodename
+    environment["PROVRUN_CORES"] = str(policy.cores)
+    environment["PROVRUN_HOSTS"] = site.node
     if "SLURM_JOB_ID" in environment:
         environment["SLURM_OVERLAP"] = "1"  # or a nested srun waits for the CPUs that our own step holds
     return environment
@@ -67,6 +79,11 @@ def seed_text(key: bytes) -> bytes:
     return b"%d" % (int.from_bytes(key[:4], "big") >> 1)
 
 
+def gpu_variables(gpus: tuple[str, ...]) -> dict[bytes, bytes]:
+    """Give the variables by which programs know which GPUs are theirs."""
+    return dict.fromkeys((b"CUDA_VISIBLE_DEVICES", b"ROCR_VISIBLE_DEVICES"), ",".join(gpus).encode())
+
+
 class CommandRecipe:
     """A command, a shell line, or the lines of a file, ready to be filled in."""
 
@@ -75,7 +92,7 @@ class CommandRecipe:
         self.run = run
         self.workdir = site.workdir(run.workdir)
         self.policy = TaskPolicy(run)
-        environment = task_environment(site, self.policy.cores)
+        environment = task_environment(site, self.policy)
         # As bytes: encoding sixty variables takes ten microseconds a task.
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self.kind = recipe.kind
@@ -129,7 +146,7 @@ class CommandRecipe:
             words = [self._shell, "-c", *words]
         return [*self.launcher, *words] if self._launched else words
 
-    def variables(self, start: Start, desk: Desk, names: Names) -> dict[bytes, bytes]:
+    def variables(self, start: Start, desk: Desk, names: Names, seat: Seat) -> dict[bytes, bytes]:
         """Give the environment of a task."""
         run = self.run
         task = b"%s/%d" % (self._name, start.index)
@@ -137,6 +154,10 @@ class CommandRecipe:
         environment[b"PROVRUN_TASK"] = task
         environment[b"PROVRUN_ATTEMPT"] = b"%s#%d" % (task, start.number)
         environment[b"PROVRUN_SEED"] = seed_text(seed_of(run, start))
+        if seat.gpus:
+            environment.update(gpu_variables(seat.gpus))
+        if start.hosts:
+            environment[b"PROVRUN_HOSTS"] = ",".join(start.hosts).encode()
         if self.kind == "shell" and self._template:
             for name in dict.fromkeys((*names.params, *self._template.names)):
                 text = as_text(names.value(name))

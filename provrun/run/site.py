@@ -9,6 +9,8 @@ from provrun.run.folder import Folder, remove
 from provrun.run.limits import MemoryWatch, OomKills
 from provrun.run.loop import Loop
 from provrun.run.reports import Reports
+from provrun.run.seats import Seats
+from provrun.run.setup import Setup
 
 _MEMORY_FOLDER = "/dev/shm"  # writing a parameter file takes 8 us there and 170 us on ext4
 
@@ -47,21 +49,22 @@ class Desk:
 
 
 class Site:
-    """The surroundings of attempts: loop, reports, environment, temporary folder."""
+    """The surroundings of attempts: loop, reports, seats, environment, temporary folder."""
 
-    def __init__(self, loop: Loop, reports: Reports, project: str, job: str, rank: int) -> None:
+    def __init__(self, loop: Loop, reports: Reports, seats: Seats, setup: Setup) -> None:
         self.loop = loop
         self.reports = reports
+        self.seats = seats
         self.pack = reports.pack
         self.files = Files(reports.asides)
         self.memory = MemoryWatch(loop)
         self.oom_kills = OomKills()
-        self.project = project
-        self.job = job
-        self.rank = rank
+        self.project = setup.project
+        self.node = setup.node
         self.environ = dict(os.environ)
-        self._folder = f"{temporary()}/{folder_name(job)}-{rank}-{os.getpid()}"
-        self._files = f"{memory_folder()}/{folder_name(job)}-{rank}-{os.getpid()}"
+        own = f"{folder_name(setup.job)}-{setup.rank}-{os.getpid()}"
+        self._folder = f"{temporary()}/{own}"
+        self._files = f"{memory_folder()}/{own}"
         for folder in {self._folder, self._files}:
             os.mkdir(folder, 0o700)
         self._desks: list[Desk] = []

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
-from provrun.core.messages import Codec, Failed, Joined, Key, Kill, RunMap, Start, Stop, Tasks
+from provrun.core.messages import Codec, Failed, Key, Kill, RunMap, Start, Stop, Tasks
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
 from provrun.run.loop import Loop
@@ -24,6 +24,7 @@ from provrun.run.outcomes import not_started
 from provrun.run.packs import PackWriter
 from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
 from provrun.run.reports import Reports
+from provrun.run.seats import Seats
 from provrun.run.setup import SOCKET, Setup
 from provrun.run.site import Site
 
@@ -36,8 +37,8 @@ class Runner(Protocol):
     def learn(self, run: RunMap) -> None:
         """Learn of a map; raises `ProvrunError` when its recipe cannot be used."""
 
-    def take(self, queue: deque[Start], free: int) -> int | None:
-        """Take tasks from the head of the queue; give the cores they occupy, None when none can be taken now."""
+    def take(self, queue: deque[Start]) -> bool:
+        """Take tasks from the head of the queue; tell whether there was room for any."""
 
     def kill(self, keys: Iterable[Key]) -> None:
         """End attempts as cancelled; those that have not started are given back."""
@@ -53,22 +54,24 @@ class Spawner:
         self.channel = channel
         self._loop = Loop()
         reports = Reports(self._loop, channel.send, PackWriter.of(setup.project, setup.job, setup.rank))
-        self.site = Site(self._loop, reports, setup.project, setup.job, setup.rank)
+        self.site = Site(self._loop, reports, Seats(setup.slots, setup.gpus), setup)
         self._runners: dict[bool, Runner] = {}
         self._maps: dict[int, Runner] = {}
         self._unusable: dict[int, str] = {}
-        self._queue: deque[Start] = deque()
-        self._slots = self._free = setup.slots
+        # Those that want GPUs stand apart: who waits for one must not stop the others.
+        self._plain: deque[Start] = deque()
+        self._gpu: deque[Start] = deque()
+        self._of: dict[int, deque[Start]] = {}
         self._stopping = False
         self._loop.watch(channel.fileno(), self._hear)
         self._look_for_strays()
-        reports.say(Joined(setup.slots, os.uname().nodename, setup.host))
+        reports.say(setup.joined)
 
     def run(self) -> None:
         """Work until the agent closes its end."""
         while True:
             self._fill()
-            if not self._queue:
+            if not self._plain:
                 self.site.reports.flush()
             if self.channel.wants_write:
                 self.channel.flush()
@@ -96,22 +99,25 @@ class Spawner:
         if self._stopping:
             self.site.reports.give_back([start.key for start in tasks], started=False)
         else:
-            self._queue.extend(tasks)
+            for start in tasks:
+                self._of.get(start.map, self._plain).append(start)
 
     def _fill(self) -> None:
-        queue = self._queue
+        self._fill_from(self._gpu)
+        self._fill_from(self._plain)
+
+    def _fill_from(self, queue: deque[Start]) -> None:
         while queue:
             runner = self._maps.get(queue[0].map)
             if runner is None:
                 start = queue.popleft()
                 self.site.reports.add(not_started(start, self._unusable[start.map]))
                 continue
-            taken = runner.take(queue, self._free)
-            if taken is None:
+            if not runner.take(queue):
                 return
-            self._free -= taken
 
     def _learn(self, run: RunMap) -> None:
+        self._of[run.map] = self._gpu if run.policy.gpus else self._plain
         runner = self._runner(run.recipe.kind == "function")
         try:
             runner.learn(run)
@@ -132,7 +138,7 @@ class Spawner:
                 from provrun.run.commands import Commands
 
                 kind = Commands
-            self._runners[functions] = kind(self.site, self._slots, self._free_cores, self._again)
+            self._runners[functions] = kind(self.site, self._again)
             gc.freeze()  # nothing of it is garbage, and in forked children touching it would copy it
         return self._runners[functions]
 
@@ -140,24 +146,24 @@ class Spawner:
         if self._stopping:
             self.site.reports.give_back([start.key for start in tasks], started=False)
         else:
-            self._queue.extendleft(reversed(tasks))
-
-    def _free_cores(self, cores: int) -> None:
-        self._free += cores
+            for start in reversed(tasks):
+                self._of.get(start.map, self._plain).appendleft(start)
 
     def _cancel(self, message: Kill) -> None:
         wanted = set(message.tasks)
-        queued = [start.key for start in self._queue if start.key in wanted]
-        self._queue = deque(start for start in self._queue if start.key not in wanted)
-        self.site.reports.give_back(queued, started=False)
+        for queue in (self._plain, self._gpu):
+            queued = list(queue)
+            queue.clear()
+            queue.extend(start for start in queued if start.key not in wanted)
+            self.site.reports.give_back([start.key for start in queued if start.key in wanted], started=False)
         for runner in self._runners.values():
             runner.kill(wanted)
 
     def _stop(self, message: Stop) -> None:
         self._stopping = True
-        queued = [start.key for start in self._queue]
-        self._queue.clear()
-        self.site.reports.give_back(queued, started=False)
+        for queue in (self._plain, self._gpu):
+            self.site.reports.give_back([start.key for start in queue], started=False)
+            queue.clear()
         for runner in self._runners.values():
             runner.stop(message.now)
 

@@ -21,6 +21,7 @@ from provrun.run.lane import SIZE, Lane
 from provrun.run.lines import Batch, Heavy, Ready, Used
 from provrun.run.loop import Loop
 from provrun.run.processes import kill_tree
+from provrun.run.seats import Seat, Seats
 from provrun.run.uses import Uses
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Worker:
         self.nursery = nursery
         self.channel = Channel(sock)
         self.pid = 0
-        self.cores = 0
+        self.seat = Seat()
         self.time: float | None = None
         self.memory: int | None = None
         self.peak = 0
@@ -137,6 +138,12 @@ class Worker:
         position = self.place.lane.started - self.done - 1
         return self.outstanding[position] if 0 <= position < len(self.outstanding) else None
 
+    def sit(self, seats: Seats, cores: int, gpus: int) -> None:
+        """Take a seat for the next tasks, on the GPUs it had before."""
+        before, self.seat = self.seat, seats.take(cores, gpus, self.seat.gpus)
+        if self.pid and (before.cpus or self.seat.cpus):
+            seats.pin(self.pid, self.seat)
+
     def hand(self, map: FunctionMap, tasks: list[Start]) -> None:
         """Hand over tasks."""
         number = map.run.map
@@ -146,7 +153,7 @@ class Worker:
         self.handed = Handed(map, map.uses, map.uses.number)
         self.resting = False
         self.outstanding.extend(tasks)
-        self.send(Batch(number, self._epoch, map.uses.number, tasks))
+        self.send(Batch(number, self._epoch, map.uses.number, self.seat.gpus, tasks))
 
     def send(self, message: lines.ToChild) -> None:
         """Send a message; of a child that has died the nursery will tell."""
