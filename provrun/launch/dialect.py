@@ -34,12 +34,14 @@ class Dialect(Protocol):
     name: str
     program: str
     """The program that submits; a machine that has it has this scheduler."""
+    reuses: bool
+    """Whether an id may be given to another job later, so that only name and time tell whose it is."""
 
     def job_name(self, uuid: str) -> str:
         """Give the name of the scheduler's job for one of ours: as much of its uuid as fits."""
 
     def render(self, request: Request) -> str:
-        """Write the batch script."""
+        """Write the batch script; `UsageError` when this scheduler cannot do what is asked for."""
 
     def submit(self, script: str, request: Request) -> Command:
         """Give the command that submits the script at this path."""

@@ -21,8 +21,9 @@ def script(request: Request, directives: Iterable[str], lines: Iterable[str] = (
     """
     shebang = "#!/bin/bash -l" if request.setup else "#!/bin/bash"
     exports = [f"export {name}={shlex.quote(value)}" for name, value in request.environ.items()]
+    there = f"cd {shlex.quote(request.folder)} || exit 1"
     command = f"exec {shlex.join(request.command)} </dev/null"
-    return "\n".join([shebang, *directives, "", *exports, *lines, *request.setup, command, ""])
+    return "\n".join([shebang, *directives, "", *lines, *exports, there, *request.setup, command, ""])
 
 
 def clock(seconds: float, *, days: bool = False) -> str:

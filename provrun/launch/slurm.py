@@ -33,6 +33,7 @@ class Slurm:
 
     name = "slurm"
     program = "sbatch"
+    reuses = True
 
     def job_name(self, uuid: str) -> str:
         return f"provrun-{uuid}"

@@ -37,6 +37,7 @@ def test_a_script_says_everything_that_was_asked_for() -> None:
         "#SBATCH --requeue",
         "",
         "export PATH='/a b:/bin'",
+        "cd /p || exit 1",
         "module load gcc",
         "exec python -P 'plan file' </dev/null",
     ]
