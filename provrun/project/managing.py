@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from provrun.core.dispatcher import Dispatcher
 from provrun.core.records import JobRecord
 from provrun.core.states import State
+from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
@@ -61,7 +63,8 @@ def manage(
             )
         )
         rows = RowFiles(project, setting.uuid)
-        keeper = Keeper(registry, job, setting.names, maps, MapRecorder(project, maps, everything, library), rows)
+        keeper = Keeper(registry, job, setting.names, maps, MapRecorder(project, maps, everything, library), rows,
+                        partial(forget, project))
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
         dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
         manager = Manager(
