@@ -29,7 +29,7 @@ PLAIN = Needs(0, 1, 0)
 def needs_of(policy: Policy) -> Needs:
     """Give what a task of a map takes: its ranks are cores of one node unless it asks for several nodes."""
     nodes = policy.task_nodes if policy.task_nodes > 1 else 0
-    return Needs(nodes, 1 if nodes else max(1, policy.cores, policy.ranks), policy.gpus)
+    return Needs(nodes, 1 if nodes else policy.width, policy.gpus)
 
 
 def alone(needs: Needs) -> Needs:
@@ -49,7 +49,7 @@ def describe_lack(needs: Needs, agents: Collection[Agent]) -> str:
         return f"in need of {needs.nodes} nodes, and this job has {len(agents)}"
     slots = max((agent.slots for agent in agents), default=0)
     if needs.cores > slots:
-        return f"in need of more cores than the {slots} slots there are: {needs.cores}"
+        return f"in need of more cores than the {slots} slots there are"
     gpus = max((agent.gpus for agent in agents), default=0)
     return f"in need of {needs.gpus} GPUs on a node, and the largest number there is {gpus}"
 

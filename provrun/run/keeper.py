@@ -315,7 +315,7 @@ class Keeper:
 
     def _claim(self, claim: Claim) -> None:
         self._look_for_maps()
-        tasks = self._registry.claim(self._job, claim.maps, claim.limit)
+        tasks = self._registry.claim(self._job, claim.maps, claim.limit, claim.above, claim.avoid)
         new = [self._registry.run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
         self._maps.update((map.map, map) for map in new)
         if any(self._maps[task.map].reduces for task in tasks):
@@ -367,10 +367,11 @@ def _differs(before: MapRecord, now: MapRecord) -> bool:
 def _ended(verdict: Verdict, context: int) -> Ended:
     task, result, state, fails, limits = verdict
     started = result.started or None
+    wall = result.wall if started or result.wall else None
     # By position: there is one for every task, and names cost five times as much.
     return Ended(
         result.map, result.index, result.number, context, _OUTCOMES[result.outcome], state, started,
-        result.wall if started else None, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
+        wall, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
         result.result, result.result_digest, result.log, task.trail, fails, limits,
         tuple(result.artifacts) if result.artifacts else (),
     )  # fmt: skip
