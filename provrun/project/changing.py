@@ -10,7 +10,6 @@ from provrun.core.records import MapRecord
 from provrun.core.refs import MapRef, ParamsRef, TaskRef, parse_ref
 from provrun.core.states import State
 from provrun.errors import NotFound, Refused, UsageError
-from provrun.project.checkpoints import tidy
 from provrun.project.project import Project
 from provrun.submit.policies import describe_changes, parse_factor, parse_policy
 
@@ -131,9 +130,7 @@ def cancel(project: Project, refs: Sequence[str], where: str | None = None) -> C
     """Cancel tasks that have not ended."""
     registry = project.registry
     found = list(targets(project, refs, where))
-    changed = _counted(found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
-    tidy(project)
-    return changed
+    return _counted(found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
 
 
 def pause(project: Project, names: Sequence[str], *, paused: bool) -> Changed:
@@ -158,9 +155,7 @@ def delete(project: Project, name: str, *, force: bool = False) -> Changed:
             f"delete removes {record.total} tasks of {name} and all their results for good", value=name,
             next="add --force to do it",
         )
-    deleted = project.registry.delete(record.id)
-    tidy(project)
-    return Changed(deleted, (name,), "provrun list")
+    return Changed(project.registry.delete(record.id), (name,), "provrun list")
 
 
 def set_policy(

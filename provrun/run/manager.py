@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from provrun.core.dispatcher import Dispatcher
 from provrun.core.events import (
-    AgentAbsent,
     AgentJoined,
     AgentLost,
     Claim,
@@ -112,7 +111,6 @@ class Manager:
         epoll = self._epoll
         for fd in (self._keeper.fileno(), self._person.fileno()):
             epoll.register(fd, select.EPOLLIN)
-        self._handle(Tick(self._began))
         self._join_local()
         tick = 0.0
         look = self._began + LOOK
@@ -123,8 +121,8 @@ class Manager:
             self._hear_local()
             if self._remote is not None:
                 heard = self._remote.receive()
-                # All at once: looking for what to do next costs more than taking in one message.
-                self._handle(*(event for rank, message in heard if (event := self._hear(rank, message)) is not None))
+                for rank, message in heard:
+                    self._hear(rank, message)
                 pause = QUICK if busy or heard else min(2 * pause, IDLE)
             self._obey_person()
             if self._dispatcher.starving != self._hurrying:
@@ -141,11 +139,6 @@ class Manager:
         self._show(time.monotonic())
         # Why there is no agent any more is more than that there is none.
         return f"{self._reason}: {self._loss}" if self._loss and not self._current else self._reason
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Give the names of the maps that it has had tasks of."""
-        return {map.map: map.name for map in self._maps.values()}
 
     # What is heard
 
@@ -190,7 +183,8 @@ class Manager:
         except AgentGone as gone:
             self._replace_local(gone)
             return
-        self._handle(*(event for message in messages if (event := self._hear(0, message)) is not None))
+        for message in messages:
+            self._hear(0, message)
         writing = agent.wants_write
         if writing != self._writing:
             self._writing = writing
@@ -202,44 +196,42 @@ class Manager:
         number = self._current.pop(0)
         if not self._dispatcher.stopping and self._local.replace():
             self._join_local()
-        self._handle(self._lose(number, gone.message))
+        self._lose(number, gone.message)
 
-    def _hear(self, rank: int, message: FromAgent) -> Event | None:
+    def _hear(self, rank: int, message: FromAgent) -> None:
         number = self._current.get(rank)
         match message:
-            case Results() if number is not None:
-                return ResultsCame(number, message.results)
-            case Returned() if number is not None:
-                return TasksReturned(number, message.tasks, message.started)
             case Joined() if rank != 0:
-                return self._join(rank, message)
+                self._join(rank, message)
             case Loaded() if number is not None:
                 self._keeper.order(keeper.Hello(number, rank, message))
+            case Results() if number is not None:
+                self._handle(ResultsCame(number, message.results))
+            case Returned() if number is not None:
+                self._handle(TasksReturned(number, message.tasks, message.started))
             case Failed() if number is not None:
                 del self._current[rank]
-                return self._lose(number, f"rank {rank}: {message.reason}")
+                self._lose(number, f"rank {rank}: {message.reason}")
             case Failed():
                 self._tell(f"rank {rank} takes no part: {message.reason}")
-                return AgentAbsent()
-        return None
 
-    def _join(self, rank: int, message: Joined) -> Event:
+    def _join(self, rank: int, message: Joined) -> None:
         number = len(self._ranks)
         self._ranks.append(rank)
         self._current[rank] = number
         self._keeper.order(keeper.Hello(number, rank, message))
-        return AgentJoined(number, message.slots, message.node, message.gpus, message.memory)
+        self._handle(AgentJoined(number, message.slots, message.node, message.gpus, message.memory))
 
     def _join_local(self) -> None:
         # Without waiting for its word: it reads what it is sent as soon as it can, and what it would say is known.
         self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
-        self._handle(self._join(0, self._local.agent.joined))
+        self._join(0, self._local.agent.joined)
 
-    def _lose(self, number: int, reason: str) -> Event:
+    def _lose(self, number: int, reason: str) -> None:
         lost = sum(1 for _ in self._dispatcher.held(number))
         self._loss = reason
         self._tell(f"{reason}; tasks in flight that are lost and will run again: {lost}")
-        return AgentLost(number)
+        self._handle(AgentLost(number))
 
     def _obey_person(self) -> None:
         if self._person.gone:
@@ -280,10 +272,9 @@ class Manager:
 
     # What is done
 
-    def _handle(self, *events: Event) -> None:
-        if events:
-            for instruction in self._dispatcher.handle(*events):
-                self._do(instruction)
+    def _handle(self, event: Event) -> None:
+        for instruction in self._dispatcher.handle(event):
+            self._do(instruction)
 
     def _do(self, instruction: Instruction) -> None:
         match instruction:

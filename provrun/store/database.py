@@ -294,6 +294,14 @@ class SqliteDatabase(Database):
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    def copy(self, path: Path) -> None:
+        """Copy all of it into a file, as of one moment."""
+        try:
+            with closing(sqlite3.connect(path)) as target:
+                self._connection.backup(target)
+        except sqlite3.DatabaseError as error:
+            raise _said(error) from error
+
     def close(self) -> None:
         self._connection.close()
 

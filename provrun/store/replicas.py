@@ -1,0 +1,212 @@
+"""Logs of a project and the replicas that follow them: which log is open, where replicas lie, how they begin.
+
+Beside the folders of logs lies ``current``, which names the one that is open. Only the host that opened it changes the
+registry's own database; any other one has a replica of its own, in its temporary folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from provrun.errors import StorageFailed, Unavailable
+from provrun.store import plan
+from provrun.store.database import BUSY_TIMEOUT, Database, LogIsOpen, SqliteDatabase
+from provrun.store.log import Log, sync
+from provrun.store.replica import Replica
+
+CURRENT = "current"
+PLAN = "plan.sqlite"
+OLD = 14 * 86_400  # seconds without use after which a replica of another log is removed
+
+
+class Current(msgspec.Struct, frozen=True):
+    """The log that is open: its uuid, the host whose registry it is of, when it was opened, the plan's SHA-256."""
+
+    uuid: str
+    host: str
+    opened: int
+    plan: str
+
+
+class Logs:
+    """The logs of a project, as a host of a name sees them."""
+
+    def __init__(self, folder: Path, host: str, scratch: Path | None = None) -> None:
+        self.folder = folder
+        self.host = host
+        self._scratch = scratch or Path(tempfile.gettempdir())
+        self._writer = f"{host}:{os.getpid()}"
+
+    def current(self) -> Current | None:
+        """Give the log that is open; None if there is none."""
+        try:
+            return msgspec.json.decode((self.folder / CURRENT).read_bytes(), type=Current)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def elsewhere(self) -> Current | None:
+        """Give the log that is open if its registry is another host's."""
+        found = self.current()
+        return found if found is not None and found.host != self.host else None
+
+    # The registry's own host
+
+    def registry(self, database: Database, *, patience: float = BUSY_TIMEOUT) -> Replica:
+        """Give the registry itself as a replica: changed directly as long as no log is open."""
+        return Replica(database, lambda uuid: self._own(database, uuid), closed=self._remove, patience=patience)
+
+    def open(self, registry: Replica) -> Current:
+        """Open a log for a registry, unless one is open; give it."""
+        database = registry.database
+        uuid = str(uuid4())
+        try:
+            with database.submitting():
+                log, first = Log.create(self.folder / uuid, self._own_name(), self._writer)
+                log.announce(first)
+                with database.writing():
+                    database.run(
+                        "insert into log(uuid, position, digest, open, opened) values(?,?,?,1,?)",
+                        (uuid, 0, first.digest, time.time_ns() // 1000),
+                    )
+        except BaseException as error:
+            shutil.rmtree(self.folder / uuid, ignore_errors=True)
+            if not isinstance(error, LogIsOpen):
+                raise
+        registry.fold()  # finishes what has begun
+        found = self.current()
+        assert found is not None
+        return found
+
+    def _own(self, database: Database, uuid: str) -> Log:
+        found = self.current()
+        if found is None or found.uuid != uuid:
+            self._publish(database, uuid)
+        return Log(self.folder / uuid, self._own_name(), self._writer)
+
+    def _own_name(self) -> str:
+        # Several processes are the same replica, one after the other, since they hold the registry's lock.
+        return f"{self.host}-{os.getuid()}"
+
+    def _publish(self, database: Database, uuid: str) -> None:
+        """Make the plan of a log that has been opened and let everybody know; done again if it was not finished."""
+        with self._alone():
+            found = self.current()
+            if found is not None and found.uuid == uuid:
+                return
+            row = database.one("select opened from log where open=1 and uuid=?", (uuid,))
+            if row is None:
+                return  # closed meanwhile
+            temporary = self.folder / uuid / f"{PLAN}.new"
+            plan.make(database, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            made = Current(uuid, self.host, int(row[0]), plan.digest(temporary))
+            temporary.replace(self.folder / uuid / PLAN)
+            sync(self.folder / uuid)
+            new = self.folder / f"{CURRENT}.new"
+            with new.open("wb") as file:
+                file.write(msgspec.json.encode(made))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.folder / CURRENT)
+            sync(self.folder)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep out other processes of this host."""
+        with (self.folder / "opening").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _remove(self, uuid: str) -> None:
+        """Remove the files of a log that is closed."""
+        found = self.current()
+        if found is not None and found.uuid == uuid:
+            (self.folder / CURRENT).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / uuid, ignore_errors=True)
+
+    # Other hosts
+
+    def private(self, current: Current) -> Replica:
+        """Give the replica that this host's processes of this user share, made from the plan if there is none."""
+        folder = self._place(current)
+        name = _identity(folder)
+        log = Log(self.folder / current.uuid, name, self._writer)
+
+        def renew() -> Database:
+            return self._begin(folder, current, anew=True)
+
+        return Replica(self._begin(folder, current), lambda _: log, renew=renew)
+
+    def _place(self, current: Current) -> Path:
+        """Give the folder of this host's replica; it is nobody else's."""
+        mine = self._scratch / f"provrun-{os.getuid()}"
+        mine.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = mine.lstat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise Unavailable(
+                f"{mine} should be a folder of yours that nobody else writes to", value=str(mine),
+                next="set PROVRUN_SCRATCH to another folder of this host",
+            )
+        _remove_old(mine)
+        folder = mine / f"{current.uuid}@{self.host}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def _begin(self, folder: Path, current: Current, *, anew: bool = False) -> SqliteDatabase:
+        """Open the database of a replica, copied from the plan if it is not there or shall be made anew."""
+        path = folder / "replica.sqlite"
+        with (folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if anew:
+                # Others keep the file they have open, and find out themselves.
+                path.unlink(missing_ok=True)
+                path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+            if not path.exists():
+                self._fetch(current, path)
+            os.utime(folder)
+        return SqliteDatabase(path, durable=False)
+
+    def _fetch(self, current: Current, path: Path) -> None:
+        temporary = path.with_name("plan.new")
+        try:
+            found = plan.fetch(self.folder / current.uuid / PLAN, temporary)
+        except FileNotFoundError as error:
+            raise Unavailable("the log has been closed: all its jobs are over", next="try again") from error
+        except OSError as error:
+            raise StorageFailed(f"copying the plan of the log failed: {error}", value=str(temporary)) from error
+        if found != current.plan:
+            raise Unavailable("the plan of the log is damaged", value=current.uuid, next="provrun recover")
+        temporary.replace(path)
+
+
+def _identity(folder: Path) -> str:
+    """Give the name of a replica, unique in the world, made once."""
+    path = folder / "name"
+    new = folder / f"name.{os.getpid()}"
+    new.write_text(uuid4().hex)
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        pass
+    finally:
+        new.unlink()
+    return path.read_text()
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove replicas that nobody has used for long."""
+    for one in folder.iterdir():
+        if time.time() - one.stat().st_mtime > OLD:
+            shutil.rmtree(one, ignore_errors=True)
+
