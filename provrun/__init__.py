@@ -11,6 +11,8 @@ from types import ModuleType
 
 TYPE_CHECKING = False  # importing it from typing takes as long as Python takes to start
 if TYPE_CHECKING:
+    from provrun.api.checkpoints import checkpoint_dir as checkpoint_dir
+    from provrun.api.checkpoints import warned as warned
     from provrun.api.maps import Map as Map
     from provrun.api.parameters import normal as normal
     from provrun.api.parameters import sample as sample
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "provrun.api.checkpoints": ("checkpoint_dir", "warned"),
     "provrun.api.maps": ("Map",),
     "provrun.api.parameters": ("normal", "sample", "uniform", "value", "zip"),
     "provrun.api.project": ("Project", "get", "map", "maps", "reduce", "submit"),

@@ -68,8 +68,15 @@ class Claims(Interning, Protocol):
 
     def run_map(self, map: int) -> RunMap: ...
 
-    def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
-        """Take up to ``limit`` pending tasks, larger priority first, then earlier map, then smaller index."""
+    def claim(
+        self, job: int, maps: Sequence[int], limit: int, above: int | None = None,
+        avoid: Sequence[tuple[int, int]] = (),
+    ) -> list[Claimed]:
+        """Take up to ``limit`` pending tasks: larger priority first, then earlier of these maps, then smaller index.
+
+        Near the end of a map those that took longest in an earlier attempt come first. ``above``: only of larger
+        priority; ``avoid``: maps and indices of tasks that are left.
+        """
 
     def record(self, job: int, ended: Sequence[Ended]) -> int:
         """Record ended attempts, move their tasks on, and make ready what waited for them.
@@ -168,6 +175,14 @@ class Reads(Protocol):
     def jobs(self, state: str | None = None) -> list[JobRecord]: ...
 
     def submissions(self, map: int) -> list[SubmissionRecord]: ...
+
+    def submission_of(self, map: int, index: int) -> SubmissionRecord | None: ...
+
+    def submitted_by(self, map: int, index: int, number: int | None = None) -> list[tuple[int, SubmissionRecord]]: ...
+
+    def submitters(self, map: int) -> list[tuple[int, int]]: ...
+
+    def submitted_maps(self, map: int) -> list[tuple[int, int]]: ...
 
     def upstreams(self, map: int) -> list[DependencyRecord]: ...
 

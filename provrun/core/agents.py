@@ -2,29 +2,117 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from provrun.core.messages import Key
 from provrun.core.records import Claimed
+
+if TYPE_CHECKING:
+    from provrun.core.needs import Needs
+    from provrun.core.waiting import Lane
+
+
+class Team:
+    """The agents that one task of several nodes has to itself, the one that runs it first."""
+
+    __slots__ = ("broken", "key", "numbers")
+
+    def __init__(self, numbers: tuple[int, ...], key: Key) -> None:
+        self.numbers = numbers
+        self.key = key
+        self.broken = False
 
 
 class Agent:
-    """One agent: ``held`` are the tasks it has, by (map, index), ``counts`` how many of each map."""
+    """One agent: ``held`` are the tasks it has, by (map, index), ``counts`` how many of each map.
 
-    __slots__ = ("counts", "held", "slots")
+    ``busy`` cores and ``gpus_busy`` are what these tasks take, those that wait behind others included. ``kept`` are the
+    tasks for which it is being emptied, ``team`` is set while a task has it to itself.
+    """
 
-    def __init__(self, slots: int) -> None:
+    __slots__ = ("busy", "counts", "gpus", "gpus_busy", "held", "kept", "memory", "node", "slots", "team", "warned")
+
+    def __init__(self, slots: int, node: str = "", gpus: int = 0, memory: int = 0) -> None:
         self.slots = slots
+        self.node = node
+        self.gpus = gpus
+        self.memory = memory
         self.held: dict[tuple[int, int], Claimed] = {}
         self.counts: dict[int, int] = {}
+        self.busy = 0
+        self.gpus_busy = 0
+        self.kept: Lane | None = None
+        self.team: Team | None = None
+        self.warned = False
 
-    def take(self, map: int, tasks: list[Claimed]) -> None:
-        """Note that it has been handed tasks of a map."""
+    def take(self, map: int, tasks: list[Claimed], cores: int, gpus: int) -> None:
+        """Note that it has been handed tasks of a map, each of which takes so much."""
         self.held.update({(map, task.index): task for task in tasks})
         self.counts[map] = self.counts.get(map, 0) + len(tasks)
+        self.busy += len(tasks) * cores
+        self.gpus_busy += len(tasks) * gpus
 
     def drop(self, map: int, index: int, number: int) -> Claimed | None:
-        """Forget one held task and give it; None if the agent does not hold it under this number."""
+        """Forget one held task and give it; None if the agent does not hold it under this number.
+
+        What it took is given back by `free`.
+        """
         task = self.held.get((map, index))
         if task is None or task.number != number:
             return None
         del self.held[map, index]
-        self.counts[map] -= 1
         return task
+
+    def free(self, map: int, tasks: int, cores: int, gpus: int) -> None:
+        """Note that tasks of a map take nothing any more."""
+        left = self.counts[map] - tasks
+        if left:
+            self.counts[map] = left
+        else:
+            del self.counts[map]
+        self.busy -= tasks * cores
+        self.gpus_busy -= tasks * gpus
+
+    def count(self, needs: Mapping[int, Needs]) -> None:
+        """Count again what its tasks take, when that has changed."""
+        if self.team is None:
+            self.busy = sum(n * needs[map].cores for map, n in self.counts.items())
+            self.gpus_busy = sum(n * needs[map].gpus for map, n in self.counts.items())
+
+
+class Agents(dict[int, Agent]):
+    """The agents of a job by their numbers; ``hungry`` are those that may have room, ``slots`` those of all."""
+
+    def __init__(self) -> None:
+        self.hungry: set[int] = set()
+        self.slots = 0
+
+    def join(self, number: int, agent: Agent) -> None:
+        """Take in an agent."""
+        self[number] = agent
+        self.slots += agent.slots
+
+    def lose(self, number: int) -> Agent | None:
+        """Forget an agent and give it, if it was known."""
+        agent = self.pop(number, None)
+        if agent is not None:
+            self.hungry.discard(number)
+            self.slots -= agent.slots
+        return agent
+
+    def free(self, agent: Agent, map: int, tasks: int, needs: Needs) -> bool:
+        """Note that tasks of a map take nothing any more; tell whether one of them had agents to itself."""
+        if agent.team is None:
+            agent.free(map, tasks, needs.cores, needs.gpus)
+            return False
+        agent.free(map, tasks, 0, 0)
+        self.dissolve(agent.team)
+        return True
+
+    def dissolve(self, team: Team) -> None:
+        """Let other tasks have the agents of a team."""
+        for number in team.numbers:
+            if number in self:
+                self[number].team = None
+                self.hungry.add(number)

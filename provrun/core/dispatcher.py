@@ -1,32 +1,35 @@
 """Decide what a running job does next: what to claim, which agent gets how many tasks, what to record, when to end.
 
-Pure: `Dispatcher.handle` takes an event and gives instructions; it knows no clock, process or database, so it can be
+Pure: `Dispatcher.handle` takes events and gives instructions; it knows no clock, process or database, so it can be
 driven through millions of random histories. Work is handled in batches, because ten million tasks must cost little.
+
+What it decides by stands beside it: `needs` (of tasks), `agents`, `durations` (and the end of the allocation),
+`claims`, `waiting` (tasks not handed over yet), `placing` and `handing` (what goes where), `leaving` (what is not run
+here), `judging` (what becomes of what ended).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import groupby
-from operator import attrgetter
 
-from provrun.core.agents import Agent
+from provrun.core.agents import Agent, Agents
+from provrun.core.claims import Claiming
+from provrun.core.durations import Durations, Ending
 from provrun.core.events import (
+    AgentAbsent,
     AgentJoined,
     AgentLost,
-    Claim,
     DrainWanted,
     Event,
     Finish,
     Instruction,
     KillTasks,
+    Left,
     MapsSeen,
     Record,
     Recorded,
     Release,
     ResultsCame,
-    Send,
     StopAgent,
     StopWanted,
     TasksClaimed,
@@ -34,57 +37,60 @@ from provrun.core.events import (
     TasksRevoked,
     Tick,
     Verdict,
+    WarnAgent,
 )
-from provrun.core.messages import Key, Result
+from provrun.core.handing import Handing
+from provrun.core.judging import Judge
+from provrun.core.leaving import Leaving
+from provrun.core.placing import Placing
 from provrun.core.records import Claimed, Policy
-from provrun.core.retries import judge, unseen
-from provrun.core.states import Outcome, State
+from provrun.core.states import State
+from provrun.core.waiting import Waiting, keys
 
-AHEAD = 0.1  # seconds of work queued at an agent for each of its slots
-LONG = 2.0  # seconds from which a task is not queued behind another: a round trip is nothing beside it
-SHORTEST = 5e-5  # seconds: what even an empty task costs an agent
-WINDOW = 3.0  # seconds of work claimed from the registry
-MOST_CLAIMED = 10_000
 MOST_UNRECORDED = 20_000  # beyond it the registry is too slow, and nothing more is claimed until it follows
 POLL = 2.0  # seconds between looks for tasks that others have added or given back
-MEMORY = 64  # results over which a measured duration is averaged
+PATIENCE = 60.0  # seconds after which agents that have not joined are not waited for
+WALLTIME = "walltime"
+"""The reason of a job that ended because its allocation did."""
 
 
 class Dispatcher:
     """Schedule the tasks of some maps over the agents of one job.
 
     ``policies`` are those of the maps; after ``max_fails`` tasks that failed for good nothing more is started.
+    ``agents`` are expected to join. ``deadline`` is when the allocation ends, on the clock of `Tick`.
     """
 
-    def __init__(self, policies: Mapping[int, Policy], *, max_fails: int | None = None) -> None:
-        self._policies = dict(policies)
+    def __init__(
+        self, policies: Mapping[int, Policy], *, max_fails: int | None = None, agents: int = 1,
+        deadline: float | None = None,
+    ) -> None:
+        self._policies: dict[int, Policy] = {}
         self._max_fails = max_fails
-        self._agents: dict[int, Agent] = {}
-        self._hungry: set[int] = set()
-        self._ready: deque[list[Claimed]] = deque()
-        self._nready = 0
-        self._in_flight = 0
+        self._awaited = agents
+        self._agents = Agents()
+        self._waiting = Waiting()
+        self._durations = Durations()
+        self._ending = Ending(deadline)
+        self._leaving = Leaving(self._policies, self._agents, self._durations, self._ending)
+        self._placing = Placing(self._agents, self._waiting, self._durations, self._ending)
+        self._claims = Claiming(self._agents, self._waiting, self._leaving)
+        self._handing = Handing(self._agents, self._placing, self._leaving, self._ending)
+        self._judge = Judge(self._policies)
         self._unrecorded = 0
-        self._durations: dict[int, float] = {}
-        self._pace = 0.0
-        self._slots = 0
-        self._asked = 0
-        self._dry = False
         self._grown = False
         self._unlooked = False
-        self._repeats = False
-        self._now = 0.0
+        self._joined_at: float | None = None
         self._looked = 0.0
-        self._failed = 0
-        self._begun = False
         self._reason: str | None = None
         self._now_stop = False
         self.finished = False
+        self._learn(policies)
 
     @property
     def in_flight(self) -> int:
         """Count the tasks that agents have."""
-        return self._in_flight
+        return self._handing.in_flight
 
     @property
     def stopping(self) -> bool:
@@ -94,7 +100,7 @@ class Dispatcher:
     @property
     def starving(self) -> bool:
         """Tell whether slots are idle for want of tasks, which records under way may make ready."""
-        return bool(self._unrecorded) and not self._nready and self._in_flight < self._slots
+        return bool(self._unrecorded) and self._handing.in_flight < self._agents.slots and not self._waiting.n
 
     def held(self, agent: int | None = None) -> Iterable[Claimed]:
         """Give the tasks that an agent has, or all agents have."""
@@ -105,16 +111,28 @@ class Dispatcher:
     def claimed(self) -> Iterable[Claimed]:
         """Give all tasks that the job holds: those that agents have, and those that wait for one."""
         yield from self.held()
-        for run in self._ready:
-            yield from run
+        yield from self._waiting.tasks()
+
+    def left(self) -> list[Left]:
+        """Give the tasks that were not run because they do not fit this job or its time, as far as it came to them."""
+        return self._leaving.all()
 
     def duration(self, map: int) -> float | None:
         """Give the measured seconds of a task of this map; None before the first has ended."""
-        return self._durations.get(map)
+        return self._durations.mean.get(map)
 
-    def handle(self, event: Event) -> list[Instruction]:
+    def handle(self, *events: Event) -> list[Instruction]:
         """Take in what happened and give what is to be done about it."""
         out: list[Instruction] = []
+        for event in events:
+            self._happened(event, out)
+        if not self.finished:
+            self._advance(out)
+        return out
+
+    # What happened
+
+    def _happened(self, event: Event, out: list[Instruction]) -> None:
         match event:
             case ResultsCame():
                 self._results(event, out)
@@ -126,6 +144,8 @@ class Dispatcher:
                 self._returned(event, out)
             case AgentJoined():
                 self._joined(event, out)
+            case AgentAbsent():
+                self._awaited -= 1
             case AgentLost():
                 self._lost(event, out)
             case TasksRevoked():
@@ -137,66 +157,100 @@ class Dispatcher:
             case StopWanted():
                 self._stop(event.reason, True, out)
             case Tick():
-                self._now = event.now
-                if self._dry and self._now - self._looked >= POLL:
-                    self._dry = False
-        if not self.finished:
-            self._advance(out)
-        return out
+                self._tick(event.now, out)
 
-    # What happened
+    def _tick(self, now: float, out: list[Instruction]) -> None:
+        self._handing.replan = True
+        self._ending.tick(now)
+        if self._joined_at is None and self._agents:
+            self._joined_at = now
+        if self._joined_at is not None and now - self._joined_at > PATIENCE:
+            self._awaited = 0
+        if now - self._looked >= POLL:
+            self._looked = now
+            self._waiting.moisten()
+            if self._reason is None and self._unrecorded < MOST_UNRECORDED:
+                urgent = self._claims.peek()
+                if urgent is not None:
+                    out.append(urgent)
+        if self._ending.near and self._reason is None:
+            self._warn(out)
+        self._release(self._leaving.sift(self._waiting), out)
+
+    def _warn(self, out: list[Instruction]) -> None:
+        for number, agent in self._agents.items():
+            if not agent.warned and any(self._policies[map].checkpoint for map in agent.counts):
+                agent.warned = True
+                out.append(WarnAgent(number, max(0.0, self._ending.left)))
 
     def _joined(self, event: AgentJoined, out: list[Instruction]) -> None:
-        self._agents[event.agent] = Agent(event.slots)
-        self._slots += event.slots
-        self._begun = True
+        self._agents.join(event.agent, Agent(event.slots, event.node, event.gpus, event.memory))
+        self._awaited -= 1
+        self._handing.replan = True
+        if self._joined_at is None:
+            self._joined_at = self._ending.now
         if self._reason is None:
-            self._hungry.add(event.agent)
-            self._dry = False
+            self._agents.hungry.add(event.agent)
+            self._waiting.moisten()
         else:
             out.append(StopAgent(event.agent, self._now_stop))
 
     def _claimed(self, event: TasksClaimed, out: list[Instruction]) -> None:
-        self._dry = len(event.tasks) < self._asked and not self._grown
-        self._asked = 0
+        self._claims.answered(len(event.tasks), complete=not self._grown)
         self._grown = False
         if not event.tasks:
             return
         if self._reason is not None:
-            out.append(Release(_keys(event.tasks)))
+            self._release(event.tasks, out)
             return
-        for _, tasks in groupby(event.tasks, key=attrgetter("map")):
-            self._ready.append(list(tasks))
-        self._nready += len(event.tasks)
-        self._release_too_wide(out)  # an agent may have been lost since they were asked for
+        tasks, left = self._leaving.sort(event.tasks)
+        self._release(left, out)
+        for lane in self._waiting.add(tasks, self._ending.now):
+            over = lane.cut_back(2 * self._claims.stock(lane) + self._agents.slots)
+            if over:
+                lane.dry = False
+                self._release(over, out)
+        # An agent may have been lost since they were asked for.
+        self._release(self._waiting.unfit(self._agents.values()), out)
+        self._look_everywhere()
 
     def _results(self, event: ResultsCame, out: list[Instruction]) -> None:
         agent = self._agents.get(event.agent)
         if agent is None:
             return  # of an agent given up as lost: its attempts have been judged
         verdicts: list[Verdict] = []
-        walls: dict[int, int] = {}
-        ended: dict[int, int] = {}
+        ended: dict[int, list[int]] = {}
         succeeded = State.SUCCEEDED
+        broken = agent.team is not None and agent.team.broken
         for result in event.results:
             map = result.map
             task = agent.drop(map, result.index, result.number)
             if task is None:
                 continue
-            walls[map] = walls.get(map, 0) + result.wall
-            ended[map] = ended.get(map, 0) + 1
+            wall = result.wall
+            sums = ended.get(map)
+            if sums is None:
+                ended[map] = [1, wall, wall * wall]
+            else:
+                sums[0] += 1
+                sums[1] += wall
+                sums[2] += wall * wall
             if result.outcome == 0:
                 verdicts.append((task, result, succeeded, task.fails, task.limits))
+            elif broken:
+                verdicts += self._judge.lost([task], by_itself=True)
             else:
-                verdicts.append(self._verdict(task, result))
+                verdicts.append(self._judge.ended(task, result))
         if not verdicts:
             return
-        for map, n in ended.items():
-            self._learn(map, walls[map] / n * 1e-6, n)
+        for map, (n, walls, squares) in ended.items():
+            self._durations.learn(map, n, walls * 1e-6, squares * 1e-12)
+            self._claims.learn(self._waiting.needs[map], walls / n * 1e-6, n)
+            self._free(agent, map, n)
         self._end(event.agent, verdicts, out)
-        self._hungry.add(event.agent)
-        if self._max_fails is not None and self._failed >= self._max_fails and self._reason is None:
-            self._stop(f"{self._failed} tasks failed", False, out)
+        self._agents.hungry.add(event.agent)
+        if self._max_fails is not None and self._judge.failed >= self._max_fails and self._reason is None:
+            self._stop(f"{self._judge.failed} tasks failed", False, out)
 
     def _returned(self, event: TasksReturned, out: list[Instruction]) -> None:
         agent = self._agents.get(event.agent)
@@ -205,196 +259,137 @@ class Dispatcher:
         tasks = [task for key in event.tasks if (task := agent.drop(*key)) is not None]
         if not tasks:
             return
+        for task in tasks:
+            self._free(agent, task.map, 1)
         if event.started:
-            # What ran was stopped at a person's wish: no fault of the task, which may run again.
-            verdicts: list[Verdict] = [
-                (task, unseen(task, Outcome.CANCELLED), State.PENDING, task.fails, task.limits) for task in tasks
+            # What ran was stopped at a person's wish or by the walltime: no fault of the task, which may run again.
+            walltime = self._reason == WALLTIME
+            seconds = [
+                self._handing.seconds(task) if walltime and not self._policies[task.map].checkpoint else None
+                for task in tasks
             ]
-            self._end(event.agent, verdicts, out)
+            self._end(event.agent, list(map(self._judge.stopped, tasks, seconds)), out)
         else:
-            self._in_flight -= len(tasks)
-            out.append(Release(_keys(tasks)))
-            self._dry = False
-            self._hungry.add(event.agent)
+            self._handing.ended(tasks)
+            self._release(tasks, out)
+            self._waiting.moisten()
+        self._agents.hungry.add(event.agent)
 
     def _lost(self, event: AgentLost, out: list[Instruction]) -> None:
-        agent = self._agents.pop(event.agent, None)
+        agent = self._agents.lose(event.agent)
         if agent is None:
             return
-        self._hungry.discard(event.agent)
-        self._slots -= agent.slots
-        verdicts = [self._verdict(task, unseen(task, Outcome.LOST)) for task in agent.held.values()]
-        if verdicts:
-            self._end(event.agent, verdicts, out)
-        self._release_too_wide(out)
+        self._handing.replan = True
+        team = agent.team
+        tasks = list(agent.held.values())
+        if tasks:
+            self._end(event.agent, self._judge.lost(tasks, by_itself=team is not None), out)
+        if team is not None:
+            lead = team.numbers[0]
+            if lead == event.agent:
+                self._agents.dissolve(team)
+            elif not team.broken:
+                team.broken = True
+                out.append(KillTasks(lead, [team.key]))
+        self._release(self._waiting.unfit(self._agents.values()), out)
 
-    def _release_too_wide(self, out: list[Instruction]) -> None:
-        """Give back tasks that were claimed for an agent with more slots than any has that is left."""
-        widest = max((agent.slots for agent in self._agents.values()), default=0)
-        wide = [run for run in self._ready if self._policies[run[0].map].cores > widest]
-        for run in wide:
-            self._ready.remove(run)
-            self._nready -= len(run)
-            out.append(Release(_keys(run)))
+    def _release(self, tasks: list[Claimed], out: list[Instruction]) -> None:
+        if tasks:
+            out.append(Release(keys(tasks)))
 
     def _revoked(self, event: TasksRevoked, out: list[Instruction]) -> None:
         revoked = set(event.tasks)
-        unsent = [task for run in self._ready for task in run if (task.map, task.index, task.number) in revoked]
-        if unsent:
-            gone = set(_keys(unsent))
-            runs = [[task for task in run if (task.map, task.index, task.number) not in gone] for run in self._ready]
-            self._ready = deque(run for run in runs if run)
-            self._nready -= len(unsent)
-            out.append(Release(_keys(unsent)))
+        unsent = self._waiting.remove(lambda task: (task.map, task.index, task.number) in revoked)
+        self._release(unsent, out)
         for number, agent in self._agents.items():
             held = [key for key in revoked if (task := agent.held.get(key[:2])) is not None and task.number == key[2]]
             if held:
                 out.append(KillTasks(number, sorted(held)))
 
     def _seen(self, event: MapsSeen, out: list[Instruction]) -> None:
-        self._policies.update(event.policies)
-        self._grown = bool(self._asked)  # a claim that is under way was asked for without them
-        self._dry = False
-        self._release_too_wide(out)
+        self._learn(event.policies)
+        self._grown = self._claims.asked is not None  # a claim that is under way was asked for without them
+        self._waiting.moisten()
+        self._release(self._waiting.unfit(self._agents.values()), out)
 
     def _recorded(self, event: Recorded) -> None:
         self._unrecorded -= event.attempts
-        if event.promoted or self._repeats:
-            self._dry = False
+        if event.promoted or self._judge.repeats:
+            self._waiting.moisten()
         if not self._unrecorded:
-            self._repeats = False
+            self._judge.repeats = False
 
     def _stop(self, reason: str, now: bool, out: list[Instruction]) -> None:
         if self._reason is not None and (self._now_stop or not now):
             return
         self._reason = self._reason or reason
         self._now_stop = now
-        if self._nready:
-            out.append(Release([key for run in self._ready for key in _keys(run)]))
-            self._ready.clear()
-            self._nready = 0
-        self._hungry.clear()
+        self._release(self._waiting.clear(), out)
+        self._agents.hungry.clear()
         out.extend(StopAgent(number, now) for number in self._agents)
 
-    # What to do
+    # What is kept in mind
 
-    def _verdict(self, task: Claimed, result: Result) -> Verdict:
-        state, fails, limits = judge(Outcome(result.outcome), task.fails, task.limits, self._policies[task.map])
-        if state is State.FAILED:
-            self._failed += 1
-        elif state is State.PENDING:
-            self._repeats = True
-        return task, result, state, fails, limits
+    def _learn(self, policies: Mapping[int, Policy]) -> None:
+        self._policies.update(policies)
+        self._waiting.learn(policies, self._ending.now)
+        for agent in self._agents.values():
+            agent.count(self._waiting.needs)
+        self._handing.replan = True
+
+    def _free(self, agent: Agent, map: int, tasks: int) -> None:
+        if self._agents.free(agent, map, tasks, self._waiting.needs[map]):
+            self._handing.replan = True
+
+    def _look_everywhere(self) -> None:
+        """Let agents be looked at that had room for none of the tasks there were."""
+        self._handing.replan = True
+        if len(self._waiting.lanes) > 1 and self._reason is None:
+            self._agents.hungry.update(self._agents)
 
     def _end(self, number: int, verdicts: list[Verdict], out: list[Instruction]) -> None:
         self._unlooked = True  # what has ended may have submitted tasks
-        self._in_flight -= len(verdicts)
+        self._handing.ended([verdict[0] for verdict in verdicts])
         self._unrecorded += len(verdicts)
         out.append(Record(number, verdicts))
 
-    def _learn(self, map: int, seconds: float, n: int) -> None:
-        weight = min(max(n, 8) / MEMORY, 1.0)
-        known = self._durations.get(map)
-        self._durations[map] = seconds if known is None else known + weight * (seconds - known)
-        effort = max(seconds, SHORTEST) * self._policies[map].cores
-        self._pace = effort if not self._pace else self._pace + weight * (effort - self._pace)
+    # What to do
 
     def _advance(self, out: list[Instruction]) -> None:
         if self._reason is None:
-            self._fill(out)
-            self._claim(out)
-            if self._begun and not self._agents:
+            if self._ending.over:
+                self._stop(WALLTIME, True, out)
+            else:
+                self._handing.fill(out)
+                self._claim(out)
+            if self._joined_at is not None and not self._agents:
                 self._stop("no agent is left", False, out)
-        if self._in_flight or self._unrecorded or self._asked:
+        if self._handing.in_flight or self._unrecorded or self._claims.asked:
             return
-        if self._reason is None and (self._nready or not self._dry):
-            return
-        if self._reason is None and self._unlooked:
-            self._dry = False
-            self._claim(out)
-            return
+        if self._reason is None:
+            open_lanes = self._claims.open_lanes()
+            if self._waiting.n or not all(lane.dry for lane in open_lanes):
+                return
+            if self._unlooked:
+                self._waiting.moisten()
+                self._claim(out)
+                return
+            if self._awaited > 0 and len(open_lanes) < sum(bool(lane.maps) for lane in self._waiting.lanes.values()):
+                return  # who is not there yet may be able to run the others
+            for needs, lane in self._waiting.lanes.items():
+                self._leaving.lack(needs, lane.maps)
         self.finished = True
-        out.append(Finish(self._reason or ""))
-
-    def _fill(self, out: list[Instruction]) -> None:
-        if not self._nready:
-            return
-        served = set()
-        for number in self._hungry:
-            agent = self._agents[number]
-            while (tasks := self._portion(agent)) is not None:
-                agent.take(tasks[0].map, tasks)
-                self._in_flight += len(tasks)
-                out.append(Send(number, tasks))
-            if not self._nready:
-                break
-            if agent.held:
-                served.add(number)  # its next result makes it hungry again; an idle one waits for tasks that fit it
-        self._hungry -= served
-
-    def _portion(self, agent: Agent) -> list[Claimed] | None:
-        """Cut off what this agent gets now of the first waiting tasks that fit it; None when it has enough."""
-        fitting = (place for place, run in enumerate(self._ready) if self._policies[run[0].map].cores <= agent.slots)
-        place = next(fitting, None)
-        if place is None:
-            return None
-        run = self._ready[place]
-        n = min(self._room(agent, run[0].map), len(run))
-        if n < 1:
-            return None
-        self._nready -= n
-        if n == len(run):
-            del self._ready[place]
-            return run
-        self._ready[place] = run[n:]
-        return run[:n]
-
-    def _room(self, agent: Agent, map: int) -> int:
-        """Count the tasks of a map that an agent should be handed now.
-
-        Its slots are always filled. Behind them it gets a second round, or `AHEAD` seconds of short tasks, when half
-        of that has gone, so that a message carries many.
-        """
-        cores = self._policies[map].cores
-        busy = 0
-        load = 0.0
-        for held, n in agent.counts.items():
-            if n:
-                units = n * self._policies[held].cores
-                busy += units
-                load += units * max(self._durations.get(held, LONG), SHORTEST)
-        free = max(0, agent.slots - busy) // cores
-        seconds = self._durations.get(map)
-        if seconds is None or seconds >= LONG:
-            return free
-        each = max(seconds, SHORTEST) * cores
-        most = max(2 * agent.slots // cores, int(AHEAD * agent.slots / each))
-        room = max((2 * agent.slots - busy) // cores, int((AHEAD * agent.slots - load) / each))
-        if busy > agent.slots and 2 * room < most:
-            return 0
-        if self._dry and len(self._agents) > 1:
-            # Near the end large portions would leave other agents with nothing to do.
-            room = min(room, -(-self._nready * agent.slots // (2 * self._slots)))
-        return max(free, room)
+        late = any(left.late for left in self._leaving.all())
+        out.append(Finish(self._reason or (WALLTIME if late else "")))
 
     def _claim(self, out: list[Instruction]) -> None:
-        if self._asked or self._dry or self._unrecorded >= MOST_UNRECORDED or not self._agents:
+        if self._claims.asked or self._unrecorded >= MOST_UNRECORDED or not self._agents:
             return
-        widest = max(agent.slots for agent in self._agents.values())
-        maps = tuple(map for map, policy in self._policies.items() if policy.cores <= widest)
-        rounds = 2 * self._slots
-        window = max(rounds, min(MOST_CLAIMED, int(WINDOW * self._slots / self._pace))) if self._pace else rounds
-        stock = self._nready + self._in_flight
-        if stock > max(window // 2, self._slots + self._slots // 2):
-            return
-        if not maps and not self._unlooked:
-            self._dry = True
-            return
+        claim = self._claims.next()
+        if claim is None:
+            if not self._unlooked or self._handing.in_flight or self._unrecorded or self._claims.open_lanes():
+                return
+            claim = self._claims.look()
         self._unlooked = False
-        self._asked = window - stock
-        self._looked = self._now
-        out.append(Claim(self._asked, maps))
-
-
-def _keys(tasks: Iterable[Claimed]) -> list[Key]:
-    return [(task.map, task.index, task.number) for task in tasks]
+        self._looked = self._ending.now
+        out.append(claim)

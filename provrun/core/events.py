@@ -49,6 +49,10 @@ class TasksReturned(msgspec.Struct, frozen=True):
     started: bool
 
 
+class AgentAbsent(msgspec.Struct, frozen=True):
+    """One of the agents that were waited for will not join."""
+
+
 class AgentLost(msgspec.Struct, frozen=True):
     """An agent died with all it was running."""
 
@@ -97,6 +101,7 @@ Event = (
     | TasksClaimed
     | ResultsCame
     | TasksReturned
+    | AgentAbsent
     | AgentLost
     | TasksRevoked
     | DrainWanted
@@ -108,10 +113,16 @@ Event = (
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Take up to ``limit`` tasks of these maps from the registry, after looking for maps that have appeared."""
+    """Take up to ``limit`` tasks of these maps from the registry, after looking for maps that have appeared.
+
+    ``above`` restricts it to larger priorities. Tasks that the job cannot run are left: ``avoid`` are their maps and
+    indices.
+    """
 
     limit: int
     maps: tuple[int, ...]
+    above: int | None = None
+    avoid: tuple[tuple[int, int], ...] = ()
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -154,6 +165,18 @@ class KillTasks(msgspec.Struct, frozen=True):
 
     agent: int
     tasks: list[Key]
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Tasks that a job did not run and left pending: one of a map, or (``index`` None) those of a map; and why.
+
+    ``late``: only because its time was over.
+    """
+
+    map: int
+    index: int | None
+    why: str
+    late: bool = False
 
 
 class Finish(msgspec.Struct, frozen=True):

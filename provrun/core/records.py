@@ -174,6 +174,8 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
 
     ``reads`` is what flows in (see `messages.Start`); ``trail`` is the record of it that the attempt keeps: JSON,
     ``[[map, index, attempt], ...]`` of at most 16 upstream attempts, beyond that ``[[map, count, digest hex]]``.
+    Of its earlier attempts: ``took`` seconds when it succeeded last; since then, ``outlived`` seconds without ending
+    when its allocation ended, and ``losses`` times it was among few tasks that an agent had when it died.
     """
 
     map: int
@@ -185,6 +187,10 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
     limits: Limits | None
     reads: str | None
     trail: str | None
+    priority: int = 0
+    took: float | None = None
+    outlived: float | None = None
+    losses: int = 0
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,10 +42,12 @@ def escalated(outcome: Outcome, limits: Limits | None, policy: Policy) -> Limits
     return limits
 
 
-def unseen(task: Claimed, outcome: Outcome) -> Result:
+def unseen(
+    task: Claimed, outcome: Outcome, *, seconds: float = 0.0, detail: int | None = None, error: str | None = None
+) -> Result:
     """Make the result of an attempt whose agent could not tell; ``started`` 0 stands for not known."""
     return Result(
-        map=task.map, index=task.index, number=task.number, outcome=outcome, started=0, wall=0, cpu=None, max_rss=None,
-        rss_shared=False, detail=None, error=None, result=None, result_digest=None, log=None, artifacts=None,
-        loaded=0, loaded_after=0,
+        map=task.map, index=task.index, number=task.number, outcome=outcome, started=0, wall=int(seconds * 1e6),
+        cpu=None, max_rss=None, rss_shared=False, detail=detail, error=error, result=None, result_digest=None,
+        log=None, artifacts=None, loaded=0, loaded_after=0,
     )

@@ -32,6 +32,18 @@ def add_flow(page: Page, downstream: MapNodes, by_name: Mapping[str, MapNodes]) 
         if upstream.summary.results and _has_read(downstream, upstream):
             page.used(downstream.activity, upstream.results)
         _add_reads(page, downstream, upstream, DERIVATIONS[dependency.kind])
+    _add_submitters(page, downstream, {nodes.summary.map.id: nodes for nodes in by_name.values()})
+
+
+def _add_submitters(page: Page, submitted: MapNodes, by_id: Mapping[int, MapNodes]) -> None:
+    """Say which maps have tasks that submitted tasks of this one: it was begun by them, and derives nothing."""
+    for number, submission in enumerate(submitted.summary.submissions):
+        submitter = by_id.get(submission.by[0]) if submission.by is not None else None
+        if submitter is None:
+            continue
+        page.informed(submitted.submission(number), submitter.activity)
+        if submitter is not submitted:
+            page.informed(submitted.activity, submitter.activity)
 
 
 def _has_read(downstream: MapNodes, upstream: MapNodes) -> bool:

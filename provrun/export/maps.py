@@ -41,6 +41,10 @@ class MapNodes:
         """Name the accepted results of a cohort."""
         return self.page.p(f"results.{self.name}.{part.position}")
 
+    def submission(self, number: int) -> QualifiedName:
+        """Name a submission by its place; those beyond the first 16 share the last name."""
+        return self.page.p(f"submission.{self.name}.{min(number, MOST_LISTED)}")
+
     def superseded_of(self, part: Part) -> QualifiedName:
         """Name the results of a cohort that no longer count."""
         return self.page.p(f"superseded.{self.name}.{part.number}")
@@ -234,13 +238,13 @@ class MapNodes:
         listed = self.summary.submissions
         shown, rest = listed[:MOST_LISTED], listed[MOST_LISTED:]
         for number, one in enumerate(shown):
-            name = self.page.p(f"submission.{self.name}.{number}")
+            name = self.submission(number)
             self.page.activity(
                 name, ["Submission"], started=one.at, ended=one.at, tasksAdded=one.added, dcterms_isPartOf=self.activity
             )
             self.page.associated(name, self.things.person)
         if rest:
-            name = self.page.p(f"submission.{self.name}.{len(shown)}")
+            name = self.submission(len(shown))
             self.page.activity(
                 name, ["Submission"], started=rest[0].at, ended=rest[-1].at, submissions=len(rest),
                 tasksAdded=sum(one.added for one in rest), dcterms_isPartOf=self.activity,

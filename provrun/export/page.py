@@ -64,6 +64,7 @@ class Page:
             "foaf": "http://xmlns.com/foaf/0.1/",
         }
         self._named: dict[str, str] = {}
+        self._informed: set[QualifiedName] = set()
 
     def r(self, local: str) -> QualifiedName:
         """Name what never changes."""
@@ -133,8 +134,11 @@ class Page:
         self.document.wasAttributedTo(entity, agent, self._name("t", entity, agent))
 
     def informed(self, later: QualifiedName, earlier: QualifiedName) -> None:
-        """Say that an activity waited for another without reading from it."""
-        self.document.wasInformedBy(later, earlier, self._name("i", later, earlier))
+        """Say that an activity waited for another, or was begun by it, without reading from it; once for each pair."""
+        name = self._name("i", later, earlier)
+        if name not in self._informed:
+            self._informed.add(name)
+            self.document.wasInformedBy(later, earlier, name)
 
     def delegated(self, agent: QualifiedName, person: QualifiedName) -> None:
         """Say that an agent acted on behalf of another."""

@@ -10,6 +10,7 @@ from provrun.core.records import MapRecord
 from provrun.core.refs import MapRef, ParamsRef, TaskRef, parse_ref
 from provrun.core.states import State
 from provrun.errors import NotFound, Refused, UsageError
+from provrun.project.checkpoints import tidy
 from provrun.project.project import Project
 from provrun.submit.policies import describe_changes, parse_factor, parse_policy
 
@@ -130,7 +131,9 @@ def cancel(project: Project, refs: Sequence[str], where: str | None = None) -> C
     """Cancel tasks that have not ended."""
     registry = project.registry
     found = list(targets(project, refs, where))
-    return _counted(found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
+    changed = _counted(found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
+    tidy(project)
+    return changed
 
 
 def pause(project: Project, names: Sequence[str], *, paused: bool) -> Changed:
@@ -155,7 +158,9 @@ def delete(project: Project, name: str, *, force: bool = False) -> Changed:
             f"delete removes {record.total} tasks of {name} and all their results for good", value=name,
             next="add --force to do it",
         )
-    return Changed(project.registry.delete(record.id), (name,), "provrun list")
+    deleted = project.registry.delete(record.id)
+    tidy(project)
+    return Changed(deleted, (name,), "provrun list")
 
 
 def set_policy(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
-from provrun.core.dispatcher import Dispatcher
+from provrun.core.dispatcher import WALLTIME, Dispatcher
+from provrun.core.events import Left as LeftTasks
 from provrun.core.records import JobRecord
 from provrun.core.states import State
+from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 FAILED = 3
 STOPPED = 75
+NAMED = 3  # tasks that are left of which a reason tells by name
 LEAVING = 2.0  # seconds that leaving at once may take to write down what is there
 SIGNALLED = 128  # and the number of the signal
 
@@ -61,9 +65,12 @@ def manage(
             )
         )
         rows = RowFiles(project, setting.uuid)
-        keeper = Keeper(registry, job, setting.names, maps, MapRecorder(project, maps, everything, library), rows)
+        keeper = Keeper(registry, job, setting.names, maps, MapRecorder(project, maps, everything, library), rows,
+                        partial(forget, project))
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
-        dispatcher = Dispatcher({map.id: map.policy for map in maps}, max_fails=most)
+        dispatcher = Dispatcher(
+            {map.id: map.policy for map in maps}, max_fails=most, agents=ranks, deadline=_deadline(setting)
+        )
         manager = Manager(
             dispatcher, keeper, local, remote=remote, person=person, progress=progress,
             watch=show.watch, tell=show.tell,
@@ -71,7 +78,7 @@ def manage(
         keeper.start()
         try:
             reason = manager.run()
-            keeper.order(Close("ended", reason))
+            keeper.order(Close("ended", "; ".join(filter(None, (reason, *_named(dispatcher.left(), manager.names))))))
             keeper.join()
         except Left:
             keeper.order(Leave())
@@ -80,8 +87,9 @@ def manage(
         finally:
             rows.remove()
         code = STOPPED
-        if not reason:
-            code, reason = _left_over(project, setting)
+        if reason in ("", WALLTIME):
+            code, why = _left_over(project, setting, dispatcher.left())
+            reason = "; ".join(filter(None, (reason if why else "", why)))
         if person.number:
             code = SIGNALLED + person.number
         noresult = _noresult(project, setting, job) if progress.noresult else 0
@@ -111,27 +119,47 @@ def _summary(progress: Progress, job: int, reason: str, code: int, noresult: int
     )
 
 
-def _left_over(project: Project, setting: Setting) -> tuple[int, str]:
-    """Give exit code and reason that the states of all tasks call for when nothing is left that could run."""
+def _deadline(setting: Setting) -> float | None:
+    """Give when the allocation ends on the clock that only grows."""
+    return None if setting.until is None else time.monotonic() + setting.until - time.time()
+
+
+def _left_over(project: Project, setting: Setting, left: Sequence[LeftTasks] = ()) -> tuple[int, str]:
+    """Give exit code and reason that the states of all tasks call for when nothing is left that could run.
+
+    ``left`` is what the job left on purpose.
+    """
     maps = project.registry.select_maps(setting.names, submitted=True)
-    if any(map.counts[State.FAILED] for map in maps):
+    pending = {map.id: map.counts[State.PENDING] for map in maps if not map.paused}
+    named = [one for one in left if one.index is not None and pending.get(one.map)]
+    reasons = _named(named, {map.id: map.name for map in maps})
+    whys: dict[str, int] = {}
+    for one in named:
+        pending[one.map] -= 1
+    for one in left:
+        if one.index is None and pending.get(one.map):
+            whys[one.why] = whys.get(one.why, 0) + pending.pop(one.map)
+    failed = any(map.counts[State.FAILED] for map in maps)
+    if failed and not any(one.late for one in left):
         return FAILED, ""
-    reasons = []
-    paused = sum(map.counts[State.PENDING] for map in maps if map.paused)
-    wide = sum(map.counts[State.PENDING] for map in maps if not map.paused and map.policy.cores > setting.slots)
-    running = sum(map.counts[State.RUNNING] for map in maps)
-    waiting = sum(map.counts[State.WAITING] for map in maps)
-    left = sum(map.counts[State.PENDING] for map in maps) - paused - wide
     for n, what in (
-        (paused, "paused"),
-        (wide, f"in need of more cores than the {setting.slots} slots there are"),
-        (running, "running in another job"),
-        (left, "pending since this run looked last"),
-        (waiting, "waiting for others"),
+        (sum(map.counts[State.PENDING] for map in maps if map.paused), "paused"),
+        *((n, why) for why, n in whys.items()),
+        (sum(map.counts[State.RUNNING] for map in maps), "running in another job"),
+        (sum(pending.values()), "pending since this run looked last"),
+        (sum(map.counts[State.WAITING] for map in maps), "waiting for others"),
     ):
-        if n:
+        if n > 0:
             reasons.append(f"{n} {'task is' if n == 1 else 'tasks are'} {what}")
-    return (STOPPED, "; ".join(reasons)) if reasons else (0, "")
+    if not reasons:
+        return (FAILED if failed else 0), ""
+    return STOPPED, "; ".join(reasons)
+
+
+def _named(left: Sequence[LeftTasks], names: Mapping[int, str]) -> list[str]:
+    """Say of single tasks why they were left."""
+    named = [f"{names[one.map]}/{one.index} is {one.why}" for one in left if one.index is not None]
+    return named[:NAMED] + ([f"and {len(named) - NAMED} more like these"] if len(named) > NAMED else [])
 
 
 def _left(maps: Sequence[MapRecord]) -> int:

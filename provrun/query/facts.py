@@ -29,6 +29,11 @@ class Facts:
         self.ref = f"{map.name}/{shown.task.index}"
 
     @cached_property
+    def submitter(self) -> str | None:
+        """The attempt that submitted the task; None if a person did."""
+        return self.view.submitter(self.map, self.task.index)
+
+    @cached_property
     def attempts(self) -> list[AttemptRecord]:
         """The ended attempts, by number."""
         return self.view.reads.attempts(self.map.id, self.task.index)

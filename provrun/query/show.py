@@ -117,6 +117,7 @@ def _map(view: View, map: MapRecord) -> Document:
             {
                 "at": moment(each.at), "user": each.user, "first": each.first, "added": each.added,
                 "code": short(each.code), "environment": short(each.environment),
+                "by": view.attempt_name(each.by),
             }
             for each in view.reads.submissions(map.id)[-MOST:]
         ],
@@ -137,6 +138,8 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
             "time": own.time if own is not None and own.time is not None else policy.task_time,
             "memory": own.memory if own is not None and own.memory is not None else policy.task_memory,
         },
+        "submitted_by": view.submitter(map, task.index),
+        "submitted": _submitted(view, map, task.index),
         "command": command(view, map, shown),
         "folder": view.folder(map),
         "reads": [_wait(wait, shown) for wait in _waits(view, map, shown)],
@@ -161,8 +164,20 @@ def _attempt(view: View, map: MapRecord, shown: Shown, attempt: AttemptRecord) -
         "environment": short(context.environment),
         "defaults": msgspec.to_builtins(context.uses.defaults) if context.uses is not None else {},
         "cpu_is_shared": attempt.rss_shared,
+        "submitted": _submitted(view, map, attempt.index, attempt.number),
         **_used(view, attempt, artifacts),
     }
+
+
+def _submitted(view: View, map: MapRecord, index: int, number: int | None = None) -> list[Document]:
+    """Tell what a task, or one of its attempts, has submitted: how many tasks of which map, from which index on."""
+    return [
+        {
+            "map": view.map_by_id(other).name, "first": each.first, "added": each.added, "at": moment(each.at),
+            "attempt": each.by[2] if each.by is not None else None,
+        }
+        for other, each in view.reads.submitted_by(map.id, index, number)[-MOST:]
+    ]
 
 
 def _brief(view: View, map: MapRecord, attempt: AttemptRecord, *, accepted: bool) -> Document:

@@ -85,8 +85,10 @@ class Up(Tracer):
     def unended(self, map: MapRecord, shown: Shown, id: str) -> str:
         """Draw a task of which no attempt has ended: what it would be made from."""
         task = shown.task
-        self.graph.add(Node(id, "task", f"{id}  {task.state.word}", {"task": id, "state": task.state.word}))
+        if not self.graph.add(Node(id, "task", f"{id}  {task.state.word}", {"task": id, "state": task.state.word})):
+            return id
         self.params(id, map, task.params)
+        self.submitter(id, map, task.index)
         return id
 
     def attempt(self, map: MapRecord, shown: Shown, attempt: AttemptRecord, *, outputs: bool = False) -> str:
@@ -99,6 +101,7 @@ class Up(Tracer):
         if not self.graph.add(Node(id, "attempt", labels.attempt_line(id, attempt), detail)):
             return id
         self.params(id, map, shown.task.params)
+        self.submitter(id, map, attempt.index)
         connect = self.graph.connect
         connect(id, "ran", self.code(context.code))
         if context.code_after is not None:
@@ -132,6 +135,19 @@ class Up(Tracer):
         self.graph.add(Node(recipe, "recipe", labels.recipe_line(map.recipe), detail))
         self.graph.connect(id, "applied", recipe)
 
+    def submitter(self, id: str, map: MapRecord, index: int) -> None:
+        """Follow the attempt that submitted a task, if one did."""
+        submission = self.view.reads.submission_of(map.id, index)
+        if submission is None or submission.by is None:
+            return
+        by, task, number = submission.by
+        maker = self.view.map_by_id(by)
+        shown = self.view.reads.shown(by, task)
+        if self.full or shown is None:
+            self.graph.connect(id, "was submitted by", self.more(maker))
+        else:
+            self.graph.connect(id, "was submitted by", self.read_attempt(maker, shown, number, task=False))
+
     def outputs(self, id: str, artifacts: Iterable[Artifact]) -> None:
         for artifact in artifacts:
             if artifact.role == "output":
@@ -155,10 +171,12 @@ class Up(Tracer):
             if shown is not None:
                 self.graph.connect(id, "read the result of", self.read_attempt(upstream, shown, number))
 
-    def read_attempt(self, map: MapRecord, shown: Shown, number: int) -> str:
-        if shown.attempt is not None and shown.attempt.number == number and number == shown.task.accepted:
+    def read_attempt(self, map: MapRecord, shown: Shown, number: int, *, task: bool = True) -> str:
+        if task and shown.attempt is not None and shown.attempt.number == number and number == shown.task.accepted:
             return self.task(map, shown)
         attempts = {attempt.number: attempt for attempt in self.view.reads.attempts(map.id, shown.task.index)}
+        if number not in attempts:  # it has submitted something and runs still
+            return self.unended(map, shown, f"{map.name}/{shown.task.index}#{number}")
         return self.attempt(map, shown, attempts[number])
 
     def many(self, id: str, map: MapRecord, count: int, digest: str) -> None:
@@ -184,6 +202,10 @@ class Up(Tracer):
             upstream = self.view.map_by_id(record.upstream)
             self.map(upstream)
             self.graph.connect(map.name, relation(record.dependency), upstream.name)
+        for by, n in self.view.reads.submitters(map.id):
+            submitter = self.view.map_by_id(by)
+            self.map(submitter)
+            self.graph.connect(map.name, f"got {n:,} tasks from tasks of", submitter.name)
 
     def source(self, path: str | None, digest: str, size: int, reader: AttemptRecord, *, apart: bool) -> str:
         """Draw a file that an attempt read, and the attempt that had written it before if one had."""

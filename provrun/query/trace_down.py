@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from provrun.core.answers import FoundArtifact, Shown
+from provrun.core.answers import FoundArtifact, Shown, SubmissionRecord
 from provrun.core.canonical import decode, encode
 from provrun.core.records import Artifact, Dependency, MapRecord
 from provrun.query import labels
@@ -34,8 +34,10 @@ class Down(Tracer):
         match subject:
             case MapSubject(map=map):
                 self.map(map)
-            case TaskSubject(map=map, shown=shown) | AttemptSubject(map=map, shown=shown):
+            case TaskSubject(map=map, shown=shown):
                 self.graph.root = self.task(map, shown)
+            case AttemptSubject(map=map, shown=shown, number=number):
+                self.graph.root = self.task(map, shown, number)
             case CodeSubject(digest=digest):
                 self.graph.root = self.code(digest)
                 self.runs(self.used("code", digest))
@@ -72,8 +74,12 @@ class Down(Tracer):
             self.map(downstream)
             flows = record.dependency.kind != "after"
             self.graph.connect(map.name, "feeds" if flows else "goes before", downstream.name)
+        for other, n in self.view.reads.submitted_maps(map.id):
+            submitted = self.view.map_by_id(other)
+            self.map(submitted)
+            self.graph.connect(map.name, f"submitted {n:,} tasks of", submitted.name)
 
-    def task(self, map: MapRecord, shown: Shown) -> str:
+    def task(self, map: MapRecord, shown: Shown, number: int | None = None) -> str:
         id = f"{map.name}/{shown.task.index}"
         attempt = shown.attempt
         accepted = attempt is not None and attempt.number == shown.task.accepted
@@ -89,7 +95,22 @@ class Down(Tracer):
         for record in self.view.reads.downstreams(map.id):
             if record.dependency.kind != "after":
                 self.readers_of_task(id, shown, self.view.map_by_id(record.map), record.dependency)
+        for other, submission in self.view.reads.submitted_by(map.id, shown.task.index, number):
+            self.submitted(id, self.view.map_by_id(other), submission)
         return id
+
+    def submitted(self, id: str, map: MapRecord, submission: SubmissionRecord) -> None:
+        """Follow the tasks that a task has submitted, a few one by one."""
+        listed = range(submission.first, submission.first + min(submission.added, BREADTH))
+        for index in listed:
+            shown = self.view.reads.shown(map.id, index) if not self.full else None
+            if shown is not None:
+                self.graph.connect(id, "submitted", self.task(map, shown))
+        if submission.added > len(listed):
+            key = f"more:{id}:{map.name}:{submission.first}"
+            n = submission.added - len(listed)
+            self.graph.add(Node(key, "results", f"{n:,} more tasks of {map.name}", {"map": map.name, "count": n}))
+            self.graph.connect(id, "submitted", key)
 
     def readers(self, artifact: Artifact, writer: tuple[int, int], *, apart: bool) -> str:
         id = self.file(artifact.path, artifact.digest.hex(), artifact.size, apart=apart)

@@ -117,6 +117,15 @@ class View:
         self._maps = {map.id: map for map in found}
         return found
 
+    def submitter(self, map: MapRecord, index: int) -> str | None:
+        """Name the attempt that submitted a task; None if a person did."""
+        submission = self.reads.submission_of(map.id, index)
+        return self.attempt_name(submission.by) if submission is not None else None
+
+    def attempt_name(self, attempt: tuple[int, int, int] | None) -> str | None:
+        """Write an attempt (map, index, number) as a REF."""
+        return None if attempt is None else f"{self.map_by_id(attempt[0]).name}/{attempt[1]}#{attempt[2]}"
+
     def running_jobs(self) -> list[JobRecord]:
         """Give the jobs that run now, first to last."""
         return [job for job in self.reads.jobs("running") if not self.over(job)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from provrun.core.states import Outcome
 from provrun.errors import UsageError
 from provrun.query.facts import Facts
@@ -43,7 +45,7 @@ def why(view: View, subject: Subject) -> Answer:
         case MapSubject(map=map):
             return first(MAPS, MapFacts(view, map))
         case TaskSubject(map=map, shown=shown):
-            return first(TASKS, Facts(view, map, shown))
+            return _why_task(Facts(view, map, shown))
         case AttemptSubject(map=map, shown=shown, attempt=attempt):
             task = shown.task
             stands = attempt is None or (
@@ -51,7 +53,7 @@ def why(view: View, subject: Subject) -> Answer:
                 and (attempt.number == task.accepted or attempt.outcome is not Outcome.SUCCEEDED)
             )
             if stands or attempt is None:
-                return first(TASKS, Facts(view, map, shown))
+                return _why_task(Facts(view, map, shown))
             return first(ATTEMPTS, AttemptFacts(view, map, shown, attempt))
         case JobSubject(job=job):
             return why_job(view, job)
@@ -76,4 +78,12 @@ def _why_content(view: View, subject: ContentSubject) -> Answer:
     map = view.map_by_id(makers[0][0])
     shown = view.reads.shown(map.id, makers[0][1])
     assert shown is not None
-    return first(TASKS, Facts(view, map, shown))
+    return _why_task(Facts(view, map, shown))
+
+
+def _why_task(facts: Facts) -> Answer:
+    answer = first(TASKS, facts)
+    if facts.submitter is None:
+        return answer
+    said = f"it was submitted by {facts.submitter}"
+    return msgspec.structs.replace(answer, details=(*answer.details, said))

@@ -14,7 +14,7 @@ from provrun.core.messages import Result, RunMap, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError
-from provrun.run import current, lines
+from provrun.run import checkpoints, current, lines
 from provrun.run.binding import Names
 from provrun.run.calling import Call
 from provrun.run.capture import Log, Tape, encode_log
@@ -26,7 +26,7 @@ from provrun.run.lines import Batch, Content, Heavy, Ready, Used
 from provrun.run.loader import Loader
 from provrun.run.outcomes import shorten
 from provrun.run.packs import BLOB, LOG
-from provrun.run.recipes import gpu_variables, seed_of, seed_text
+from provrun.run.recipes import CHECKPOINT, gpu_variables, seed_of, seed_text
 from provrun.run.restoring import Restorer
 from provrun.run.values import encode_result
 
@@ -55,6 +55,7 @@ class Child:
     ) -> None:
         self._sock = sock
         self._lane = lane
+        current.warned = lambda: lane.warned
         self._out, self._err = tapes
         self._loader = loader
         self._project = project
@@ -125,6 +126,9 @@ class Child:
             restorer.set(b"PROVRUN_SEED", seed_text(key))
             _seed(key)
             self._attempt(run, start, batch.loaded, wall, now)
+            if current.checkpoint is not None:
+                current.checkpoint = None
+                restorer.drop(CHECKPOINT)
             restorer.restore()
             self._folder.clear()
 
@@ -135,6 +139,8 @@ class Child:
         digest: bytes | None = None
         outcome, detail, error = Outcome.SUCCEEDED, None, None
         try:
+            if run.policy.checkpoint:
+                self._take_checkpoint(run, start)
             call = self._calls.get(start.map)
             if call is None:
                 call = self._load(run)
@@ -176,6 +182,11 @@ class Child:
         if now - self._told > _TELL or self._lane.full:
             self._told = now
             self._tell()
+
+    def _take_checkpoint(self, run: RunMap, start: Start) -> None:
+        place = checkpoints.take(self._project, run.name, start.index, seed_of(run, start), start.number)
+        current.checkpoint = place
+        self._restorer.set(CHECKPOINT, os.fsencode(place))
 
     def _load(self, run: RunMap) -> Call:
         function = self._loader.function((run.recipe.function or "").rpartition(":")[2])

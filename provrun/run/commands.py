@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 
@@ -18,80 +17,26 @@ from provrun.core.messages import Key, Result, RunMap, Start
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, UsageError
-from provrun.run.binding import Names
-from provrun.run.capture import HEAD, Capture, Log, encode_log
+from provrun.run.attempts import Attempt, Scarce, Spent
+from provrun.run.capture import Capture, Log, encode_log
 from provrun.run.declared import CannotStart
 from provrun.run.files import FileProblem
 from provrun.run.limits import end_gently, limit_data
-from provrun.run.loop import Timer
 from provrun.run.outcomes import NoResult, died, last_line, not_started, parse, printed, shorten, stored
 from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.recipes import CommandRecipe
 from provrun.run.seats import Seat
-from provrun.run.site import Desk, Site
-from provrun.run.uses import Uses
+from provrun.run.site import Site
+from provrun.run.warnings import SAVING, Warnings
 
 _READ = 1 << 16
 _FRESH = 0.002  # seconds in which a pipe, which holds 64 KiB, is not listened to
 _AFTER_EXIT = 1 << 20  # the largest pipe: whoever still writes after the task's end is not listened to
-_WHOLE = 1 << 26  # how much of stdout is kept where all of it is the result
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _NO_MEMORY = ("MemoryError", "bad_alloc", "annot allocate", "ut of memory")
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
-
-
-class Scarce(ProvrunError):
-    """The system has none left of what a process needs, which it may have when another one has ended."""
-
-
-class Spent(NamedTuple):
-    """What a process has used: wait status, microseconds, KiB."""
-
-    status: int
-    wall: int
-    cpu: int
-    max_rss: int
-
-
-class Attempt:
-    """One running command."""
-
-    names: Names
-    uses: Uses
-    spent: Spent
-
-    def __init__(self, recipe: CommandRecipe, start: Start, desk: Desk, seat: Seat) -> None:
-        self.recipe = recipe
-        self.start = start
-        self.desk = desk
-        self.seat = seat
-        self.artifacts: list[Artifact] = []
-        self.outputs: dict[str, str] = {}
-        self.time, self.memory = recipe.policy.limits(start)
-        whole = recipe.run.recipe.result in ("stdout-json", "stdout-text")
-        self.out = Capture(_WHOLE if whole else HEAD)
-        self.err = Capture()
-        self.out_fd = self.err_fd = -1
-        self.pid = 0
-        self.started = 0
-        self.begun = 0.0
-        self.why: Outcome | None = None
-        self.returned = False
-        self.peak = 0
-        self.timers: list[Timer] = []
-
-    @property
-    def key(self) -> Key:
-        """Name the attempt."""
-        return self.start.key
-
-    def exceeded_memory(self, kib: int) -> None:
-        """End it: its processes hold so many KiB together."""
-        self.why = Outcome.MEMORY
-        self.peak = kib
-        kill_tree(self.pid)
 
 
 class Commands:
@@ -106,6 +51,8 @@ class Commands:
         self._fresh: list[Attempt] = []
         self._running: dict[int, Attempt] = {}
         self._short = False
+        self._warnings = Warnings(site.loop)
+        self._until: float | None = None
 
     def learn(self, run: RunMap) -> None:
         """Learn of a map."""
@@ -157,8 +104,27 @@ class Commands:
         if not now:
             return
         for attempt in self._running.values():
-            attempt.returned = True
-            self._end(attempt, Outcome.CANCELLED)
+            if attempt.recipe.policy.checkpoint and attempt.warned is None:
+                self._warn(attempt, SAVING)
+            else:
+                self._return(attempt)
+
+    def warn(self, seconds: float) -> None:
+        """Let attempts with a checkpoint save where they are; those that still run after the seconds are given back."""
+        self._until = time.monotonic() + seconds
+        for attempt in self._running.values():
+            if attempt.recipe.policy.checkpoint and attempt.warned is None:
+                self._warn(attempt, seconds)
+
+    def _warn(self, attempt: Attempt, seconds: float) -> None:
+        attempt.warned = set()
+        self._warnings.add(attempt)
+        attempt.timers.append(self._site.loop.later(seconds, lambda: self._return(attempt)))
+
+    def _return(self, attempt: Attempt) -> None:
+        """End an attempt and give it back."""
+        attempt.returned = True
+        self._end(attempt, Outcome.CANCELLED)
 
     def _begin(self, attempt: Attempt, inputs: list[str]) -> None:
         """Start a command whose inputs have been digested."""
@@ -253,6 +219,8 @@ class Commands:
         if attempt.memory is not None:
             limit_data(attempt.pid, attempt.memory)
             self._site.memory.add(attempt)
+        if self._until is not None and attempt.recipe.policy.checkpoint:
+            self._warn(attempt, max(0.0, self._until - time.monotonic()))
 
     def _listen(self) -> None:
         """Read what commands print from now on; those that have ended since were not worth two more system calls."""
@@ -286,6 +254,7 @@ class Commands:
         for timer in attempt.timers:
             timer.cancel()
         self._site.memory.discard(attempt)
+        self._warnings.discard(attempt)
         self._drain(attempt.out_fd, attempt.out)
         self._drain(attempt.err_fd, attempt.err)
         if attempt.returned:
@@ -305,6 +274,10 @@ class Commands:
         except CannotStart:  # a shared input has gone meanwhile, which the next task will be told
             uses = attempt.uses
         result = self._judge(attempt, attempt.spent, uses.number)
+        if attempt.warned is not None and result.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED):
+            self._site.reports.give_back([attempt.key], started=True)
+            self._leave(attempt)
+            return
 
         def report(artifacts: list[Artifact]) -> None:
             uses.report(self._site.reports, msgspec.structs.replace(result, artifacts=artifacts))

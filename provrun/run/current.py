@@ -15,8 +15,16 @@ stoppable = False
 scripts: dict[str, str] = {}
 """Modules that stand for a script: their names, and the paths of the files by which their functions are found."""
 
+checkpoint: str | None = None
+"""The private folder of the function task that runs, if its map keeps checkpoints."""
+
 key: bytes | None = None
 """The key of the function task that runs in this process, None outside of any."""
+
+
+def warned() -> bool:
+    """Tell whether the time of the job is up soon; a function child puts its own answer in this place."""
+    return False
 
 
 class Enough(BaseException):

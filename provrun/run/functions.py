@@ -22,6 +22,7 @@ from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
 from provrun.run.processes import kill_tree
 from provrun.run.site import Site
+from provrun.run.warnings import SAVING
 from provrun.run.workers import Handed, Places, Worker, decode_results
 
 _SETTLE = 0.002  # seconds after which it is known what a child has started before it saw a revocation
@@ -44,6 +45,7 @@ class Functions:
         self._maps: dict[int, FunctionMap] = {}
         self._nurseries = Nurseries(site, self._places.memory, self._maps, self)
         self._looking = False
+        self._until: float | None = None
 
     def learn(self, run: RunMap) -> None:
         """Learn of a map, or how it is run from now on."""
@@ -94,6 +96,23 @@ class Functions:
             if worker.outstanding:
                 self._take_back(worker, lambda worker: self._return(worker, now))
 
+    def warn(self, seconds: float) -> None:
+        """Let tasks with a checkpoint save where they are; those that still run after the seconds are given back."""
+        self._until = time.monotonic() + seconds
+        for worker in self._workers():
+            if worker.keeps:
+                self._warn(worker, seconds)
+
+    def _warn(self, worker: Worker, seconds: float) -> None:
+        worker.warn()
+        nursery = worker.nursery  # a place in it may be another child's by then
+
+        def up() -> None:
+            if worker in nursery.workers.values() and worker.handed.warned and worker.outstanding:
+                self._take_back(worker, lambda worker: self._return(worker, True))
+
+        self._site.loop.later(seconds, up)
+
     # Handing over.
 
     def _workers(self) -> list[Worker]:
@@ -127,6 +146,8 @@ class Functions:
             tasks.append(queue.popleft())
         worker.time, worker.memory = map.policy.limits(tasks[0])
         worker.hand(map, tasks)
+        if self._until is not None and worker.keeps:
+            self._warn(worker, max(0.0, self._until - time.monotonic()))
         if worker.memory is not None and worker.pid:
             self._site.memory.add(worker)
         if worker.channel.wants_write:
@@ -143,7 +164,10 @@ class Functions:
     def _return(self, worker: Worker, now: bool) -> None:
         self._site.reports.give_back([start.key for start in worker.unstarted()], started=False)
         if now and worker.running:
-            worker.end(None, "")
+            if worker.keeps:
+                self._warn(worker, SAVING)
+            else:
+                worker.end(None, "")
         self._rest(worker)
 
     def _cancel(self, worker: Worker, wanted: set[Key]) -> None:
@@ -277,8 +301,8 @@ class Functions:
                 self._maps[number].uses.grow(new, self._site.reports)
 
     def _forward(self, worker: Worker, count: int, data: bytes) -> None:
-        map, uses, number = worker.handed
-        if uses is map.uses and uses.announced and uses.number == number:
+        map, uses, number, warned = worker.handed
+        if not warned and uses is map.uses and uses.announced and uses.number == number:
             self._site.reports.add_encoded(count, data)
         else:
             for result in decode_results(count, data):
@@ -302,6 +326,9 @@ class Functions:
             report(artifacts)
 
     def _report(self, handed: Handed, result: Result, artifacts: list[Artifact] | None) -> None:
+        if handed.warned and result.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED):
+            self._site.reports.give_back([(result.map, result.index, result.number)], started=True)
+            return
         before, now = handed.uses.number, handed.map.uses
         result = msgspec.structs.replace(result, artifacts=artifacts or None, loaded=before, loaded_after=now.number)
         now.report(self._site.reports, result)

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -133,6 +133,7 @@ class Keeper:
 
     ``names`` are those of the maps that were asked for (none: all of them), ``maps`` the maps there were at the start.
     ``rows`` gives the files with the rows that a task of a reduce reads, by the names of the maps they are of.
+    ``forget`` removes the checkpoints of tasks, by map name and index.
     """
 
     def __init__(
@@ -143,9 +144,11 @@ class Keeper:
         maps: list[MapRecord],
         recorder: Recorder,
         rows: Callable[[Claimed], Mapping[str, str]],
+        forget: Callable[[Collection[tuple[str, int]]], None],
     ) -> None:
         self._registry = registry
         self._rows = rows
+        self._forget = forget
         self._job = job
         self._recorder = recorder
         self._orders: SimpleQueue[Order] = SimpleQueue()
@@ -312,7 +315,7 @@ class Keeper:
 
     def _claim(self, claim: Claim) -> None:
         self._look_for_maps()
-        tasks = self._registry.claim(self._job, claim.maps, claim.limit)
+        tasks = self._registry.claim(self._job, claim.maps, claim.limit, claim.above, claim.avoid)
         new = [self._registry.run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
         self._maps.update((map.map, map) for map in new)
         if any(self._maps[task.map].reduces for task in tasks):
@@ -341,12 +344,20 @@ class Keeper:
 
     def _write(self, ended: list[Ended]) -> None:
         promoted = self._registry.record(self._job, ended)
+        self._forget_checkpoints(ended)
         states: dict[State, int] = {}
         for one in ended:
             states[one.state] = states.get(one.state, 0) + 1
         lost = sum(one.outcome is Outcome.LOST for one in ended)
         noresult = sum(one.state is State.SUCCEEDED and one.result_digest is None for one in ended)
         self._answer(Kept(len(ended), promoted, states, lost, noresult))
+
+    def _forget_checkpoints(self, ended: list[Ended]) -> None:
+        keeping = {map.id: map.name for map in self._records.values() if map.policy.checkpoint}
+        if keeping:
+            done = {(keeping[one.map], one.index) for one in ended if one.map in keeping and one.state in _DONE}
+            if done:
+                self._forget(done)
 
 
 def _differs(before: MapRecord, now: MapRecord) -> bool:
@@ -356,16 +367,18 @@ def _differs(before: MapRecord, now: MapRecord) -> bool:
 def _ended(verdict: Verdict, context: int) -> Ended:
     task, result, state, fails, limits = verdict
     started = result.started or None
+    wall = result.wall if started or result.wall else None
     # By position: there is one for every task, and names cost five times as much.
     return Ended(
         result.map, result.index, result.number, context, _OUTCOMES[result.outcome], state, started,
-        result.wall if started else None, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
+        wall, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
         result.result, result.result_digest, result.log, task.trail, fails, limits,
         tuple(result.artifacts) if result.artifacts else (),
     )  # fmt: skip
 
 
 _OUTCOMES = tuple(Outcome)
+_DONE = (State.SUCCEEDED, State.CANCELLED)
 
 
 def _now() -> int:

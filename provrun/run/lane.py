@@ -12,7 +12,7 @@ import mmap
 import time
 
 _CELLS = 8
-_HEAD, _TAIL, _STARTED, _EPOCH, _BEGUN, _WALL, _CPU, _ = range(_CELLS)
+_HEAD, _TAIL, _STARTED, _EPOCH, _BEGUN, _WALL, _CPU, _WARNED = range(_CELLS)
 SIZE = 1 << 18
 """Bytes of one lane."""
 _RING = SIZE - 8 * _CELLS
@@ -66,6 +66,11 @@ class Lane:
         return self._head
 
     @property
+    def warned(self) -> bool:
+        """Tell whether the time of the job is up soon."""
+        return bool(self._cells[_WARNED])
+
+    @property
     def full(self) -> bool:
         """Tell whether the reader should be told, so that it makes room."""
         return self._head - self._cells[_TAIL] > _RING // 2
@@ -93,6 +98,10 @@ class Lane:
     def revoke(self, epoch: int) -> None:
         """Take back all tasks that have not started; `started` is right a millisecond later."""
         self._cells[_EPOCH] = epoch
+
+    def warn(self) -> None:
+        """Say that the time of the job is up soon."""
+        self._cells[_WARNED] = 1
 
     @property
     def started(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from provrun.core.dispatcher import Dispatcher
 from provrun.core.events import (
+    AgentAbsent,
     AgentJoined,
     AgentLost,
     Claim,
@@ -111,6 +112,7 @@ class Manager:
         epoll = self._epoll
         for fd in (self._keeper.fileno(), self._person.fileno()):
             epoll.register(fd, select.EPOLLIN)
+        self._handle(Tick(self._began))
         self._join_local()
         tick = 0.0
         look = self._began + LOOK
@@ -121,8 +123,8 @@ class Manager:
             self._hear_local()
             if self._remote is not None:
                 heard = self._remote.receive()
-                for rank, message in heard:
-                    self._hear(rank, message)
+                # All at once: looking for what to do next costs more than taking in one message.
+                self._handle(*(event for rank, message in heard if (event := self._hear(rank, message)) is not None))
                 pause = QUICK if busy or heard else min(2 * pause, IDLE)
             self._obey_person()
             if self._dispatcher.starving != self._hurrying:
@@ -139,6 +141,11 @@ class Manager:
         self._show(time.monotonic())
         # Why there is no agent any more is more than that there is none.
         return f"{self._reason}: {self._loss}" if self._loss and not self._current else self._reason
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Give the names of the maps that it has had tasks of."""
+        return {map.map: map.name for map in self._maps.values()}
 
     # What is heard
 
@@ -183,8 +190,7 @@ class Manager:
         except AgentGone as gone:
             self._replace_local(gone)
             return
-        for message in messages:
-            self._hear(0, message)
+        self._handle(*(event for message in messages if (event := self._hear(0, message)) is not None))
         writing = agent.wants_write
         if writing != self._writing:
             self._writing = writing
@@ -196,42 +202,44 @@ class Manager:
         number = self._current.pop(0)
         if not self._dispatcher.stopping and self._local.replace():
             self._join_local()
-        self._lose(number, gone.message)
+        self._handle(self._lose(number, gone.message))
 
-    def _hear(self, rank: int, message: FromAgent) -> None:
+    def _hear(self, rank: int, message: FromAgent) -> Event | None:
         number = self._current.get(rank)
         match message:
+            case Results() if number is not None:
+                return ResultsCame(number, message.results)
+            case Returned() if number is not None:
+                return TasksReturned(number, message.tasks, message.started)
             case Joined() if rank != 0:
-                self._join(rank, message)
+                return self._join(rank, message)
             case Loaded() if number is not None:
                 self._keeper.order(keeper.Hello(number, rank, message))
-            case Results() if number is not None:
-                self._handle(ResultsCame(number, message.results))
-            case Returned() if number is not None:
-                self._handle(TasksReturned(number, message.tasks, message.started))
             case Failed() if number is not None:
                 del self._current[rank]
-                self._lose(number, f"rank {rank}: {message.reason}")
+                return self._lose(number, f"rank {rank}: {message.reason}")
             case Failed():
                 self._tell(f"rank {rank} takes no part: {message.reason}")
+                return AgentAbsent()
+        return None
 
-    def _join(self, rank: int, message: Joined) -> None:
+    def _join(self, rank: int, message: Joined) -> Event:
         number = len(self._ranks)
         self._ranks.append(rank)
         self._current[rank] = number
         self._keeper.order(keeper.Hello(number, rank, message))
-        self._handle(AgentJoined(number, message.slots, message.node, message.gpus, message.memory))
+        return AgentJoined(number, message.slots, message.node, message.gpus, message.memory)
 
     def _join_local(self) -> None:
         # Without waiting for its word: it reads what it is sent as soon as it can, and what it would say is known.
         self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
-        self._join(0, self._local.agent.joined)
+        self._handle(self._join(0, self._local.agent.joined))
 
-    def _lose(self, number: int, reason: str) -> None:
+    def _lose(self, number: int, reason: str) -> Event:
         lost = sum(1 for _ in self._dispatcher.held(number))
         self._loss = reason
         self._tell(f"{reason}; tasks in flight that are lost and will run again: {lost}")
-        self._handle(AgentLost(number))
+        return AgentLost(number)
 
     def _obey_person(self) -> None:
         if self._person.gone:
@@ -272,9 +280,10 @@ class Manager:
 
     # What is done
 
-    def _handle(self, event: Event) -> None:
-        for instruction in self._dispatcher.handle(event):
-            self._do(instruction)
+    def _handle(self, *events: Event) -> None:
+        if events:
+            for instruction in self._dispatcher.handle(*events):
+                self._do(instruction)
 
     def _do(self, instruction: Instruction) -> None:
         match instruction:

@@ -11,6 +11,7 @@ from provrun.core.canonical import Value
 from provrun.core.identity import task_key
 from provrun.core.messages import RunMap, Start
 from provrun.core.template import Field, Piece, Template, as_text, shell_variable
+from provrun.run import checkpoints
 from provrun.run.binding import Names
 from provrun.run.declared import CannotStart, Declared, fill
 from provrun.run.seats import Seat, Seats
@@ -23,6 +24,7 @@ _THREADS = (
 )  # fmt: skip
 _SHELL = re.compile(r"[\s;|&<>()\"'`]+")
 _SOURCES = (".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".m", ".rb", ".lua", ".awk", ".tcl", ".js", ".exe", ".jar")
+CHECKPOINT = b"PROVRUN_CHECKPOINT"
 _MANY_WORDS = 1000  # of lines, that are looked at
 _LONGEST = 100_000  # bytes of one variable; the kernel allows 128 KiB for a word
 
@@ -37,6 +39,7 @@ class TaskPolicy:
         self.threads = max(1, policy.width * max(1, policy.task_nodes) // max(1, policy.ranks))
         self._time = policy.task_time
         self._memory = policy.task_memory
+        self.checkpoint = policy.checkpoint
 
     def wants(self, start: Start, seats: Seats) -> tuple[int, int]:
         """Give the cores and GPUs that a task takes here: the whole node if it is one of several."""
@@ -153,7 +156,11 @@ class CommandRecipe:
         environment = {**self._environment, **desk.variables}
         environment[b"PROVRUN_TASK"] = task
         environment[b"PROVRUN_ATTEMPT"] = b"%s#%d" % (task, start.number)
-        environment[b"PROVRUN_SEED"] = seed_text(seed_of(run, start))
+        key = seed_of(run, start)
+        environment[b"PROVRUN_SEED"] = seed_text(key)
+        if self.policy.checkpoint:
+            place = checkpoints.take(self._site.project, run.name, start.index, key, start.number)
+            environment[CHECKPOINT] = os.fsencode(place)
         if seat.gpus:
             environment.update(gpu_variables(seat.gpus))
         if start.hosts:

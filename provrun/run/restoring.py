@@ -41,6 +41,10 @@ class Restorer:
         self._now[name] = self._environment[name] = value
         os.putenv(name, value)
 
+    def drop(self, name: bytes) -> None:
+        """Forget a variable that was set."""
+        self._environment.pop(name, None)
+
     def restore(self) -> None:
         """Put back what is not as it was."""
         try:

@@ -16,9 +16,10 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
-from provrun.core.messages import Codec, Failed, Key, Kill, RunMap, Start, Stop, Tasks
+from provrun.core.messages import Codec, Failed, Key, Kill, RunMap, Start, Stop, Tasks, Warn
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
+from provrun.run.limits import GRACE
 from provrun.run.loop import Loop
 from provrun.run.outcomes import not_started
 from provrun.run.packs import PackWriter
@@ -28,6 +29,7 @@ from provrun.run.seats import Seats
 from provrun.run.setup import SOCKET, Setup
 from provrun.run.site import Site
 
+RECORDING = 2.0  # seconds that the manager should have to record what was given back
 _STRAYS = 0.5  # seconds between looks for processes that tasks left behind
 
 
@@ -45,6 +47,9 @@ class Runner(Protocol):
 
     def stop(self, now: bool) -> None:
         """Give back what has not started, and with ``now`` end and give back what runs."""
+
+    def warn(self, seconds: float) -> None:
+        """Let tasks with a checkpoint save where they are; those that still run after the seconds are given back."""
 
 
 class Spawner:
@@ -94,6 +99,8 @@ class Spawner:
                 self._cancel(message)
             elif isinstance(message, Stop):
                 self._stop(message)
+            else:
+                self._warn(message)
 
     def _take(self, tasks: list[Start]) -> None:
         if self._stopping:
@@ -166,6 +173,12 @@ class Spawner:
             queue.clear()
         for runner in self._runners.values():
             runner.stop(message.now)
+
+    def _warn(self, message: Warn) -> None:
+        # Who does not save in time is ended in time to be given back.
+        seconds = max(message.seconds / 2, message.seconds - GRACE - RECORDING)
+        for runner in self._runners.values():
+            runner.warn(seconds)
 
     def _look_for_strays(self) -> None:
         """Kill what tasks that ended have left behind: their orphans have become children of this process."""

@@ -98,6 +98,7 @@ class Handed(NamedTuple):
     map: FunctionMap
     uses: Uses
     number: int
+    warned: bool = False
 
 
 class Worker:
@@ -150,7 +151,7 @@ class Worker:
         if self._known.get(number) is not map.run:
             self._known[number] = map.run
             self.send(map.run)
-        self.handed = Handed(map, map.uses, map.uses.number)
+        self.handed = Handed(map, map.uses, map.uses.number, map.policy.checkpoint and self.place.lane.warned)
         self.resting = False
         self.outstanding.extend(tasks)
         self.send(Batch(number, self._epoch, map.uses.number, self.seat.gpus, tasks))
@@ -164,6 +165,16 @@ class Worker:
         """Write what waits to be written."""
         with suppress(Closed):
             self.channel.flush()
+
+    @property
+    def keeps(self) -> bool:
+        """Tell whether it works on tasks with a checkpoint, which have not been warned."""
+        return bool(self.outstanding) and self.handed.map.policy.checkpoint and not self.handed.warned
+
+    def warn(self) -> None:
+        """Tell the task it runs that its time is up."""
+        self.place.lane.warn()
+        self.handed = self.handed._replace(warned=True)
 
     def revoke(self) -> None:
         """Take back what has not started; call `unstarted` a moment later."""

@@ -135,9 +135,11 @@ class Claim(Operation[list[Claimed]], frozen=True, tag="claim"):
     job: int
     maps: tuple[int, ...]
     limit: int
+    above: int | None = None
+    avoid: tuple[tuple[int, int], ...] = ()
 
     def on(self, registry: Registry) -> list[Claimed]:
-        return registry.claim(self.job, self.maps, self.limit)
+        return registry.claim(self.job, self.maps, self.limit, self.above, self.avoid)
 
 
 class Record(Operation[int], frozen=True, tag="record"):

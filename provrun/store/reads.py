@@ -7,10 +7,11 @@ from provrun.store import lookups, migrations
 from provrun.store.database import connect
 from provrun.store.reads_contexts import ContextReads
 from provrun.store.reads_flow import FlowReads
+from provrun.store.reads_submissions import SubmissionReads
 from provrun.store.reads_tasks import TaskReads
 
 
-class Reads(TaskReads, ContextReads, FlowReads):
+class Reads(TaskReads, ContextReads, FlowReads, SubmissionReads):
     """Reads the registry for `query`; every call is one or few statements, nothing is ever written.
 
     Opening it loads nothing of what writes, so that questions are answered soon.

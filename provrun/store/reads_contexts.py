@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 
-from provrun.core.answers import ContextRecord, Interned, SubmissionRecord, Tally, Uses
+from provrun.core.answers import ContextRecord, Interned, Tally, Uses
 from provrun.core.canonical import decode
 from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment, Host
@@ -107,38 +107,6 @@ class ContextReads:
         where, values = ("", ()) if state is None else ("where state = ?", (state,))
         found = self.db.fetch(f"select {rows.JOB} from job {where} order by id", values)
         return [rows.job_record(row) for row in found]
-
-    def submissions(self, map: int) -> list[SubmissionRecord]:
-        """Give the submissions of a map, first to last."""
-        return self._submissions("s.map_id = ? order by s.id", (map,))
-
-    def submission_of(self, map: int, index: int) -> SubmissionRecord | None:
-        """Give the submission that brought a task."""
-        condition = "s.map_id = ? and s.first <= ? order by s.first desc, s.added desc limit 1"
-        found = self._submissions(condition, (map, index))
-        return found[0] if found else None
-
-    def submitted_by(self, map: int, index: int, number: int | None = None) -> list[tuple[int, SubmissionRecord]]:
-        """Give what a task, or one of its attempts, has submitted: the map and the submission, first to last."""
-        only = "" if number is None else f" and s.by_number = {int(number)}"
-        condition = f"s.by_map_id = ? and s.by_idx = ?{only} order by s.id"
-        maps = self.db.fetch(f"select s.map_id from submission s where {condition}", (map, index))
-        return [(row[0], one) for row, one in zip(maps, self._submissions(condition, (map, index)), strict=True)]
-
-    def _submissions(self, condition: str, values: tuple[object, ...]) -> list[SubmissionRecord]:
-        found = self.db.fetch(
-            "select s.at, s.user_name, c.digest, e.digest, s.first, s.added, s.by_map_id, s.by_idx, s.by_number"
-            " from submission s join code c on c.id = s.code_id join environment e on e.id = s.environment_id"
-            f" where {condition}",
-            values,
-        )
-        return [
-            SubmissionRecord(
-                at, user, bytes(code).hex(), bytes(environment).hex(), first, added,
-                None if by_map is None else (by_map, by_index, by_number),
-            )
-            for at, user, code, environment, first, added, by_map, by_index, by_number in found
-        ]
 
     def contexts_with(self, text: str) -> list[int]:
         """Give the circumstances whose used files or shared inputs hold a text (a path or SHA-256)."""

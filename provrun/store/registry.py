@@ -151,8 +151,11 @@ class Registry:
     def run_map(self, map: int) -> RunMap:
         return lookups.run_map(self.database, map)
 
-    def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
-        return claiming.claim(self.database, job, maps, limit)
+    def claim(
+        self, job: int, maps: Sequence[int], limit: int, above: int | None = None,
+        avoid: Sequence[tuple[int, int]] = (),
+    ) -> list[Claimed]:
+        return claiming.claim(self.database, job, maps, limit, above, avoid)
 
     def record(self, job: int, ended: Sequence[Ended]) -> int:
         return recording.record(self.database, job, ended)

@@ -87,8 +87,11 @@ class Replica(Follower):
     def abandon(self, job: int, at: int) -> int:
         return self._change(operations.Abandon(job, at))
 
-    def claim(self, job: int, maps: Sequence[int], limit: int) -> list[Claimed]:
-        return self._change(operations.Claim(job, tuple(maps), limit))
+    def claim(
+        self, job: int, maps: Sequence[int], limit: int, above: int | None = None,
+        avoid: Sequence[tuple[int, int]] = (),
+    ) -> list[Claimed]:
+        return self._change(operations.Claim(job, tuple(maps), limit, above, tuple(avoid)))
 
     def record(self, job: int, ended: Sequence[Ended]) -> int:
         return self._change(operations.Record(job, tuple(ended)))

@@ -134,7 +134,7 @@ submission = Table(
     "submission",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("map_id", ForeignKey("map.id"), nullable=False, index=True),
+    Column("map_id", ForeignKey("map.id"), nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("user_name", Text, nullable=False),
     Column("code_id", ForeignKey("code.id"), nullable=False),
@@ -145,6 +145,7 @@ submission = Table(
     Column("by_idx", BigInteger),
     Column("by_number", Integer),
 )
+Index("ix_submission_map_id_first", submission.c.map_id, submission.c.first)
 Index("ix_submission_by_map_id_by_idx", submission.c.by_map_id, submission.c.by_idx)
 
 # One row per pair of maps, never per edge. A row restricted to index ranges holds for the tasks from `first` up to

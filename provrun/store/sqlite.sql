@@ -287,5 +287,5 @@ CREATE TABLE submission (
 
 CREATE INDEX ix_submission_by_map_id_by_idx ON submission (by_map_id, by_idx);
 
-CREATE INDEX ix_submission_map_id ON submission (map_id);
+CREATE INDEX ix_submission_map_id_first ON submission (map_id, first);
 

@@ -53,8 +53,6 @@ def unheeded(policy: Policy) -> list[str]:
     """Say which parts of a policy are recorded but not acted on by `run`."""
     notes = {
         "--task-nodes": (policy.task_nodes > 1, "tasks run on one node"),
-        "--gpus": (policy.gpus > 0, "no GPU is reserved for a task"),
-        "--checkpoint": (policy.checkpoint, "a new attempt starts from the beginning"),
     }
     return [f"{option} is recorded, but {instead} so far" for option, (given, instead) in notes.items() if given]
 

@@ -1,0 +1,142 @@
+"""What is left to do: how many tasks of which maps, how long they take, what they wait for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+ENOUGH = 20  # measured tasks from which the longest of many more is guessed
+Flow = Literal["gradual", "all"]
+
+
+class Durations(msgspec.Struct, frozen=True):
+    """How long the tasks of a map take: ``sample`` in seconds, ascending, never empty; ``most`` is their limit.
+
+    ``measured`` tells how many tasks have been measured, 0 if the sample is an assumption. ``known``: every task that
+    is left has run before, so that the longest can start first.
+    """
+
+    sample: tuple[float, ...]
+    measured: int = 0
+    most: float | None = None
+    known: bool = False
+
+    @classmethod
+    def of(cls, seconds: Iterable[float], *, most: float | None = None, known: bool = False) -> Durations:
+        """Take measured seconds in any order."""
+        sample = tuple(sorted(seconds))
+        return cls(sample, len(sample), most, known)
+
+    @property
+    def mean(self) -> float:
+        """Give the mean seconds of a task."""
+        return sum(self.sample) / len(self.sample)
+
+    @property
+    def spread(self) -> float:
+        """Give the standard deviation in seconds."""
+        mean = self.mean
+        return math.sqrt(sum((each - mean) ** 2 for each in self.sample) / len(self.sample))
+
+    def quantile(self, part: float) -> float:
+        """Give the seconds within which this part of the tasks ends, between 0 and 1."""
+        place = part * (len(self.sample) - 1)
+        below = int(place)
+        if below >= len(self.sample) - 1:
+            return self.sample[-1]
+        return self.sample[below] + (place - below) * (self.sample[below + 1] - self.sample[below])
+
+    @property
+    def worst(self) -> float:
+        """Give the seconds of the longest task measured."""
+        return self.sample[-1]
+
+    def longest(self, tasks: int) -> float:
+        """Give the seconds that the longest of so many tasks takes on the mean.
+
+        Of more tasks than have been measured it is longer than the longest of these where the sample has a tail.
+        """
+        if tasks < len(self.sample):
+            return self.drawn(tasks)[-1]
+        last = self.worst
+        if ENOUGH <= self.measured < tasks:
+            # The longest of an exponential tail grows by the same amount with every tenfold number; of n tasks it is
+            # the quantile 1 - 0.56 / n on the mean.
+            decade = last - self.quantile(1 - 5.6 / self.measured)
+            last += decade * math.log10(tasks / self.measured)
+        return last if self.most is None else max(min(last, self.most), self.sample[0])
+
+    def drawn(self, tasks: int, of: int | None = None) -> list[float]:
+        """Give durations that stand for so many tasks, ascending, evenly over the distribution and with its mean.
+
+        ``of`` tasks there are, when these stand for more.
+        """
+        if tasks == len(self.sample) == (of or tasks):
+            return list(self.sample)
+        n = len(self.sample)
+        if tasks < n:
+            drawn = [self.quantile((place + 0.5) / tasks) for place in range(tasks)]
+            last = math.inf
+        else:
+            drawn = [self.sample[(2 * place + 1) * n // (2 * tasks)] for place in range(tasks)]
+            last = drawn[-1] = self.longest(of or tasks)
+        total = sum(drawn)
+        factor = self.mean * tasks / total if total else 1.0
+        return [min(each * factor, last) for each in drawn]
+
+
+class Reads(msgspec.Struct, frozen=True):
+    """That tasks of a map wait for tasks of another: for all of them, or for more and more as these end."""
+
+    map: str
+    flow: Flow = "all"
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks of one map that are left: ``ready`` of them (default: all) wait for nothing.
+
+    A task takes ``cores`` slots of a node, or all slots of ``nodes`` nodes; ``memory`` in bytes.
+    """
+
+    name: str
+    tasks: int
+    durations: Durations
+    cores: int = 1
+    nodes: int = 0
+    memory: int = 0
+    ready: int | None = None
+    reads: tuple[Reads, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Give the seconds that all tasks take one after another."""
+        return self.tasks * self.durations.mean
+
+    @property
+    def longest(self) -> float:
+        """Give the seconds that the longest task takes on the mean."""
+        return self.durations.longest(self.tasks)
+
+    @property
+    def worst(self) -> float:
+        """Give the seconds that the longest task may take."""
+        return max(self.durations.worst, self.longest)
+
+    def width(self, slots: int) -> int:
+        """Count the slots that a task takes where each node has so many."""
+        return self.nodes * slots if self.nodes else self.cores
+
+    def together(self, nodes: int, slots: int) -> int:
+        """Count the tasks that run at once on so many nodes of so many slots."""
+        return nodes // self.nodes if self.nodes else nodes * (slots // self.cores)
+
+
+def critical(works: Sequence[Work]) -> float:
+    """Give the seconds below which no number of slots comes: the longest chain of tasks that wait for each other."""
+    chains: dict[str, float] = {}
+    for work in works:  # upstream first
+        chains[work.name] = work.longest + max((chains.get(reads.map, 0.0) for reads in work.reads), default=0.0)
+    return max(chains.values(), default=0.0)
