@@ -16,4 +16,5 @@ pytest_plugins = [
     "fixtures.runs",
     "fixtures.slurm",
     "fixtures.witness",
+    "fixtures.invariants",  # of runs and witness, which must come first
 ]

@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from time import time as now
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from provrun.cli.live import Live
 from provrun.cli.options import Face, command
+from provrun.core.units import parse_duration
+from provrun.errors import UsageError
 
 if TYPE_CHECKING:
     from provrun.project.project import Project
     from provrun.project.running import MaxFails, RunSummary
+
+
+class How(NamedTuple):
+    """What all ways to run have in common."""
+
+    slots: int | None
+    max_fails: MaxFails | None
+    nice: int
+    until: float | None
+
 
 LAUNCHERS = ("sbatch", "qsub", "bsub", "flux")
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
@@ -24,20 +38,27 @@ ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID"
 @click.argument("maps", metavar="[MAP]...", nargs=-1)
 @click.option("-j", "--slots", type=click.IntRange(1), metavar="N", help="Tasks at once (default: usable cores).")
 @click.option("--mpi", "ranks", type=click.IntRange(1), metavar="RANKS", help="Over MPI; slots are per rank.")
+@click.option("--hosts", type=click.Path(path_type=Path), metavar="FILE", help="Over MPI, a rank on each host listed.")
+@click.option("--time", metavar="D", help="End within this time, as 1h30m; what would not is not started.")
 @click.option("--max-fails", metavar="N|P%", help="Stop when so many tasks have failed.")
 @click.option("--nice", type=click.IntRange(0, 19), default=0, metavar="N", help="Give way to other processes.")
 def run(
-    face: Face, maps: tuple[str, ...], slots: int | None, ranks: int | None, max_fails: str | None, nice: int
+    face: Face, maps: tuple[str, ...], slots: int | None, ranks: int | None, hosts: Path | None, time: str | None,
+    max_fails: str | None, nice: int,
 ) -> int:
     """Run tasks of these maps and of all they build on (default: of all maps) until nothing is left that could run.
 
-    Ctrl-C lets running tasks end; a second one returns them to pending, a third leaves at once.
+    Ctrl-C lets running tasks end; a second one returns them to pending, a third leaves at once. A list of hosts has a
+    name per line, as `node1`, `node1:8` or `node1 slots=8`; this host is one of them.
     """
+    if ranks is not None and hosts is not None:
+        raise UsageError("--hosts starts one rank on each host: leave --mpi out", value=ranks)
+    how = How(slots, _max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
     project = face.project()
     if not any(name in os.environ for name in ALLOCATIONS) and any(map(shutil.which, LAUNCHERS)):
         face.out.say("this looks like a login node: long work belongs into a batch job")
     with Live(face.out, sys.stderr) as live:
-        summary = _run(project, maps, slots, ranks, _max_fails(max_fails), nice, live)
+        summary = _run(project, maps, ranks, hosts, how, live)
     if summary is None:
         return 0  # rank 0 of somebody else's launcher answers
     face.out.answer(summary.document(), refs=maps, text=told(summary))
@@ -45,20 +66,22 @@ def run(
 
 
 def _run(
-    project: Project, maps: tuple[str, ...], slots: int | None, ranks: int | None, most: MaxFails | None, nice: int,
-    live: Live,
+    project: Project, maps: tuple[str, ...], ranks: int | None, hosts: Path | None, how: How, live: Live
 ) -> RunSummary | None:
     from provrun.project import running
     from provrun.run.launcher import launched_size
 
+    options = how._asdict()
     launched = launched_size(os.environ)
-    if ranks is None and launched == 1:
-        return running.run(project, maps, slots=slots, max_fails=most, nice=nice, show=live)
-    from provrun.project import ranks as mpi
+    if ranks is not None or hosts is not None:
+        from provrun.project.rounds import run_mpi
 
-    if ranks is not None:
-        return mpi.run_mpi(project, maps, ranks=ranks, slots=slots, max_fails=most, nice=nice, show=live)
-    return mpi.run_launched(project, maps, ranks=launched, slots=slots, max_fails=most, nice=nice, show=live)
+        return run_mpi(project, maps, ranks=ranks, hosts=hosts, show=live, **options)
+    if launched == 1:
+        return running.run(project, maps, show=live, **options)
+    from provrun.project.ranks import run_launched
+
+    return run_launched(project, maps, ranks=launched, show=live, **options)
 
 
 def told(summary: RunSummary) -> str:
@@ -90,7 +113,6 @@ def recover(face: Face, name: str | None) -> None:
 
 
 def _max_fails(text: str | None) -> MaxFails | None:
-    from provrun.errors import UsageError
     from provrun.project.running import MaxFails
 
     if text is None:

@@ -16,24 +16,27 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
 
     What such a job has left running on this host is ended first, so that no task runs twice at once.
     """
-    registry = project.registry
-    found = registry.running_jobs()
+    found = project.registry.running_jobs()
     if not found:
         return []
+    from provrun.run.job import is_over
+
+    return [(job, take_back(project, job)) for job in found if is_over(job, project.dir)]
+
+
+def take_back(project: Project, job: JobRecord) -> int:
+    """Close a job that is over, after all it has left on this host; give the number of tasks that are pending again."""
     from shutil import rmtree
 
     from provrun.project.flowing import rows_folder
     from provrun.run.agent import sweep
-    from provrun.run.job import forget, is_over
+    from provrun.run.job import forget
 
-    over = [job for job in found if is_over(job, project.dir)]
-    recovered = []
-    for job in over:
-        sweep(job.uuid)
-        recovered.append((job, registry.abandon(job.id, time.time_ns() // 1000)))
-        forget(job, project.dir)
-        rmtree(rows_folder(project, job.uuid), ignore_errors=True)
-    return recovered
+    sweep(job.uuid)
+    lost = project.registry.abandon(job.id, time.time_ns() // 1000)
+    forget(job, project.dir)
+    rmtree(rows_folder(project, job.uuid), ignore_errors=True)
+    return lost
 
 
 def describe(recovered: list[tuple[JobRecord, int]]) -> list[str]:

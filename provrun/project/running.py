@@ -92,18 +92,20 @@ def run(
     slots: int | None = None,
     max_fails: MaxFails | None = None,
     nice: int = 0,
+    until: float | None = None,
     show: Show | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> RunSummary:
     """Run the tasks of these maps and of all they build on (of all maps if none is named) in one process tree.
 
-    ``slots`` tasks of one core run at once (default: as configured, else one per usable core). Raises `NotFound` for
+    ``slots`` tasks of one core run at once (default: as configured, else one per usable core); at ``until``, in
+    seconds of Unix time, it ends. Raises `NotFound` for
     an unknown map, `Unavailable` or `StorageFailed` when the registry cannot be written.
     """
     if nice:
         os.nice(nice)
     slots = slots or project.config.number("slots") or len(os.sched_getaffinity(0))
-    setting = Setting(uuid=new_uuid(), names=tuple(names), slots=slots, max_fails=max_fails)
+    setting = Setting(uuid=new_uuid(), names=tuple(names), slots=slots, max_fails=max_fails, until=until)
     # The spawner comes first: what it starts must hold nothing of the registry, and it starts meanwhile.
     local = Local(starter(project, setting, 0, os.environ if environ is None else environ))
     interrupts = Interrupts()

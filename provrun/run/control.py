@@ -59,16 +59,21 @@ class Listener:
         self._socket.listen(1)
         self._socket.setblocking(False)
         self._channel: Channel | None = None
+        self._wish: Wish | None = None
+
+    @property
+    def called(self) -> bool:
+        """Tell whether rank 0 has ever called."""
+        return self._channel is not None
 
     def fileno(self) -> int:
         """Give the descriptor to poll."""
         return self._channel.fileno() if self._channel else self._socket.fileno()
 
     def wish(self, level: int, number: int) -> None:
-        """Pass a person's wish on."""
-        if self._channel is not None:
-            self._channel.send(msgspec.msgpack.encode(Wish(level, number)))
-            self._channel.flush()
+        """Pass a person's wish on, now or when rank 0 calls."""
+        self._wish = Wish(level, number)
+        self._pass_on()
 
     def hear(self) -> list[Upward]:
         """Give what has come; raises `Closed` when rank 0 is gone."""
@@ -78,7 +83,14 @@ class Listener:
             except BlockingIOError:
                 return []
             self._channel = Channel(accepted)
+            self._pass_on()
         return [_upward.decode(data) for data in self._channel.receive()]
+
+    def _pass_on(self) -> None:
+        if self._channel is not None and self._wish is not None:
+            self._channel.send(msgspec.msgpack.encode(self._wish))
+            with suppress(Closed):  # `hear` finds out
+                self._channel.flush()
 
     def close(self) -> None:
         """Close the line and remove its address."""

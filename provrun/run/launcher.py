@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import which
 from typing import NamedTuple
 
 from provrun.errors import MissingExtra, Unavailable
+from provrun.run.processes import JOB_VARIABLE, LAUNCHED
 
 _PROBE = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())"
 _SECONDS = 30
@@ -23,35 +25,87 @@ _KINDS = {
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PALS_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PALS_RANKID", "SLURM_PROCID")
 _LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "PALS_LOCAL_SIZE")
+# How srun speaks to an MPI library, the surest first.
+_PMI = {"mpich": ("pmi2", "pmix"), "impi": ("pmi2", "pmix"), "openmpi": ("pmix",)}
+# What a rank on another host needs to be like one on this host.
+_NEEDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "MPI4PY_LIBMPI", "MPI4PY_MPIABI", "OPAL_PREFIX")
 # What launchers put into the environment of ranks: an MPI program among the tasks would take itself for a rank.
 _TRACES = ("PMI_", "PMIX_", "OMPI_", "OPAL_", "PRTE_", "HYDI_", "HYDRA_", "MPI_LOCAL", "SLURM_STEP", "SLURM_SRUN_")
 _SLURM_TRACES = ("PROCID", "LOCALID", "NODEID", "GTIDS", "TASK_PID", "LAUNCH_NODE_IPADDR", "MPI_TYPE", "DISTRIBUTION")
 
 
 class Launcher(NamedTuple):
-    """A launcher: its program and the kind of MPI it belongs to."""
+    """A launcher: its program and the kind of MPI it belongs to; ``pmi`` is what srun calls it."""
 
     program: str
     kind: str
+    pmi: str = ""
 
     def command(self, ranks: int, *command: str) -> list[str]:
-        """Give the argument list that starts a command on so many ranks, bound to no core."""
+        """Give the argument list that starts a command on so many ranks of this host, bound to no core."""
         # Slots inherit a rank's affinity, hence no binding; more ranks than cores is a person's own choice.
-        openmpi = ["--bind-to", "none", "--map-by", ":OVERSUBSCRIBE"]
+        openmpi = ["--bind-to", "none", "--map-by", ":OVERSUBSCRIBE", *_passed()]
         free = openmpi if self.kind == "openmpi" else ["-bind-to", "none"]
         return [self.program, *free, "-n", str(ranks), *command]
 
-    def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Give the environment for the launcher itself."""
+    def across(self, hosts: Sequence[str], file: Path, *command: str) -> list[str]:
+        """Give the argument list that starts a command on one rank of each host; their names are left in ``file``."""
+        number = str(len(hosts))
+        if self.pmi:
+            # Killed at once when a rank dies (-K1), beside other steps (--overlap), on all cores of each node.
+            free = [f"--mpi={self.pmi}", "-K1", "--overlap", "--cpu-bind=none", "--mem=0", "--quit-on-interrupt"]
+            return [self.program, *free, "-N", number, "-n", number, "-w", ",".join(hosts), *command]
+        slots = " slots=1" if self.kind == "openmpi" else ":1"
+        file.write_text("".join(f"{host}{slots}\n" for host in hosts))
+        if self.kind == "openmpi":
+            free = ["--bind-to", "none", "--hostfile", str(file), "--map-by", "ppr:1:node:OVERSUBSCRIBE", *_passed()]
+        else:
+            free = ["-bind-to", "none", "-f", str(file), "-ppn", "1"]
+        return [self.program, *free, "-n", number, *command]
+
+    def environ(self, environ: Mapping[str, str], job: str = "") -> dict[str, str]:
+        """Give the environment for the launcher itself; what it starts carries the mark of this job."""
         own = dict(environ)
+        if job:
+            own[JOB_VARIABLE] = f"{job}/{LAUNCHED}"
         if self.kind == "openmpi" and os.getuid() == 0:
             own |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         return own
 
 
+def _passed() -> list[str]:
+    # Open MPI takes along only what it is told to, and the ranks elsewhere must find the same Python and the same MPI.
+    names = [JOB_VARIABLE, *(name for name in _NEEDED if name in os.environ)]
+    return [word for name in names for word in ("-x", name)]
+
+
 def find() -> Launcher:
     """Find the launcher of the MPI that mpi4py loads; raises `MissingExtra` without mpi4py, else `Unavailable`."""
     library = _library()
+    return _of_library(library)
+
+
+def find_all(environ: Mapping[str, str]) -> list[Launcher]:
+    """Find all launchers that may span the nodes of an allocation, the surest first; raises as `find` does."""
+    library = _library()
+    found = _sruns(library) if "SLURM_JOB_ID" in environ else []
+    try:
+        found.append(_of_library(library))
+    except Unavailable:
+        if not found:
+            raise
+    return found
+
+
+def _sruns(library: str) -> list[Launcher]:
+    kind = _kind(library)
+    program = which("srun")
+    known = _run([program, "--mpi=list"]) if program else None
+    words = (known or "").split()
+    return [Launcher(program, kind, pmi) for pmi in _PMI[kind] if program and pmi in words]
+
+
+def _of_library(library: str) -> Launcher:
     kind = _kind(library)
     said, names = _KINDS[kind]
     seen = []

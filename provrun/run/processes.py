@@ -125,7 +125,11 @@ def children() -> list[int]:
         return [process.pid for process in table().values() if process.parent == me]
 
 
-def carrying(job: str, rank: int | None = None) -> list[int]:
+LAUNCHED = ""
+"""In the place of a rank in the mark: a launcher, and the ranks it has started themselves."""
+
+
+def carrying(job: str, rank: int | str | None = None) -> list[int]:
     """List the processes that carry the job (and rank) in their environment, but this one and its ancestors."""
     wanted = f"{JOB_VARIABLE}={job}/{'' if rank is None else rank}".encode()
     processes = table()
@@ -141,7 +145,7 @@ def carrying(job: str, rank: int | None = None) -> list[int]:
     ]
 
 
-def sweep(job: str, rank: int | None = None) -> int:
+def sweep(job: str, rank: int | str | None = None) -> int:
     """Kill all that is left of a job, or of one of its ranks, on this host; give the number of processes killed.
 
     A process that threw its environment away is found as long as it descends from one that did not.

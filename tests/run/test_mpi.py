@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.kills import manager_of, ranks_of
 from fixtures.launchers import Launcher
 from fixtures.runs import Runs, finished, processes_of, until
 from fixtures.witness import Witness
@@ -19,29 +20,6 @@ from provrun.run.launcher import find, launched_rank, launched_size, without_lau
 from provrun.store.reads import Reads
 
 pytestmark = pytest.mark.usefixtures("mpi")
-RANK = "provrun.cli.rank"
-
-
-def ranks_of(runs: Runs) -> list[int]:
-    """Find the processes that are ranks of this project's job, rank 0 first."""
-    plans = [str(path) for path in (runs.root / ".provrun" / "tmp").glob("*.plan")]
-    return sorted(pid for pid in processes_of(RANK) if any(_argument(pid) == plan for plan in plans))
-
-
-def _argument(pid: int) -> str:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    python = bool(words) and b"python" in words[0]
-    return words[-2].decode() if python and len(words) > 1 else ""
-
-
-def manager_of(runs: Runs) -> int:
-    """Give the pid of rank 0, which owns the job."""
-    registry = runs.registry()
-    (job,) = registry.running_jobs()
-    registry.close()
-    pid = job.owner["pid"]
-    assert isinstance(pid, int)
-    return pid
 
 
 def test_the_launcher_found_is_that_of_the_library_mpi4py_loads(mpi: Launcher) -> None:
@@ -125,30 +103,6 @@ def test_a_third_ctrl_c_leaves_at_once_and_nothing_is_left_running(runs: Runs, w
     code, _, _ = finished(process)
     assert code == 130
     assert runs.counts("t") == {"pending": 2}
-
-
-def test_a_killed_manager_rank_ends_the_run_and_its_tasks_are_pending_again(runs: Runs, witness: Witness) -> None:
-    runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; exec sleep 60"], 4)
-    process = runs.start("--mpi", "2", "-j", "1")
-    until(lambda: len(witness.lines()) == 2, "two tasks began")
-    os.kill(manager_of(runs), signal.SIGKILL)
-    code, document, _ = finished(process, timeout=60)
-    assert code == 75
-    assert document["reason"]
-    assert document["lost"] >= 2
-    assert runs.counts("t") == {"pending": 4}
-
-
-def test_a_killed_rank_ends_the_run_and_its_tasks_are_pending_again(runs: Runs, witness: Witness) -> None:
-    runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; exec sleep 60"], 4)
-    process = runs.start("--mpi", "2", "-j", "1")
-    until(lambda: len(witness.lines()) == 2, "two tasks began")
-    manager = manager_of(runs)
-    (other,) = [pid for pid in ranks_of(runs) if pid != manager]
-    os.kill(other, signal.SIGKILL)
-    code, _, _ = finished(process, timeout=60)
-    assert code == 75
-    assert runs.counts("t") == {"pending": 4}
 
 
 def test_a_killed_spawner_of_another_rank_is_replaced(runs: Runs, witness: Witness) -> None:
