@@ -14,7 +14,9 @@ BOOT = "/proc/sys/kernel/random/boot_id"
 # An id is the process, when it started (clock ticks since boot) and the boot: no other process ever has it.
 _SUBMIT = f"""\
 setsid bash "$1" >>"$2" 2>&1 </dev/null &
-read -r -a stat </proc/$!/stat && read -r boot <{BOOT} && echo "$!.${{stat[21]}}.$boot"
+read -r -a stat </proc/$!/stat
+while [ "${{stat[5]}}" != $! ] && read -r -a stat </proc/$!/stat; do :; done 2>/dev/null  # until it has its session
+read -r boot <{BOOT} && echo "$!.${{stat[21]}}.$boot"
 """
 _CANCEL = f"""\
 read -r boot <{BOOT}
