@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.processes",
     "fixtures.runs",
     "fixtures.slurm",
+    "fixtures.stand_ins",
     "fixtures.witness",
     "fixtures.invariants",  # of runs and witness, which must come first
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -72,3 +73,15 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     ends: int | None = None
     nodes: str | None = None
     reason: str | None = None
+
+
+class Verdict(NamedTuple):
+    """Whether a job is over, None as long as nobody can know, and the evidence in words.
+
+    ``stage`` and ``ends`` (microseconds since the epoch) are what its scheduler said, if it was asked.
+    """
+
+    over: bool | None
+    because: str
+    stage: Stage | None = None
+    ends: int | None = None

@@ -16,10 +16,12 @@ from provrun.query.rows import Row, moment, value
 from provrun.query.view import Captured, View
 
 if TYPE_CHECKING:
+    from provrun.core.allocation import Verdict
     from provrun.core.answers import Shown
     from provrun.core.canonical import Value
     from provrun.core.conditions import Condition
     from provrun.core.records import JobRecord, MapRecord
+    from provrun.project.over import Judge
     from provrun.query.columns import Column
     from provrun.record.files import StatCache
 
@@ -48,6 +50,30 @@ class _Digests:
         return digest
 
 
+class _Verdicts:
+    """Judges jobs when asked about one: those of this host by themselves, the others all at once."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._judge: Judge | None = None
+
+    def __call__(self, job: JobRecord) -> Verdict:
+        from provrun.core.allocation import Verdict
+        from provrun.run.job import is_over
+
+        known = None if job.state == "queued" else is_over(job, self._project.dir)
+        if known is not None:
+            return Verdict(known, "its manager is gone" if known else "its manager lives on this host")
+        if self._judge is None:
+            from provrun.project.over import Judge
+
+            # A question need not be exact to the second, and must not wait long for a scheduler that hangs.
+            self._judge = Judge(self._project, fresh=30.0, patience=5.0)
+            reads = self._project.reads
+            self._judge.verdicts([*reads.jobs("running"), *reads.jobs("queued")])
+        return self._judge.verdicts([job])[job.uuid]
+
+
 def view(project: Project, *, check: bool = False) -> View:
     """Give the registry of a project and what lies around it; ``check`` compares with the software of this moment."""
 
@@ -62,11 +88,6 @@ def view(project: Project, *, check: bool = False) -> View:
         kept = decode_log(content)
         return Captured(kept.out.text(), kept.err.text())
 
-    def over(job: JobRecord) -> bool:
-        from provrun.run.job import is_over
-
-        return is_over(job, project.dir) is True
-
     def folder(map: MapRecord) -> str:
         return os.path.normpath(project.root.absolute() / map.workdir)
 
@@ -77,7 +98,7 @@ def view(project: Project, *, check: bool = False) -> View:
         environment = capture_environment()
     return View(
         project.reads, folder=folder, digest=_Digests(project), pack=pack, log=log,
-        over=over, now=time.time_ns() // 1000, environment=environment,
+        judge=_Verdicts(project), now=time.time_ns() // 1000, environment=environment,
     )
 
 

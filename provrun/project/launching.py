@@ -14,7 +14,8 @@ from provrun.launch.commands import Scheduler
 from provrun.launch.dialects import named
 from provrun.launch.script import INHERITED
 from provrun.project.managing import user_name
-from provrun.project.plans import BatchPlan, folder, output_path, plan_path, write_plan
+from provrun.project.marks import folder, output_path, plan_path
+from provrun.project.plans import BatchPlan, write_plan
 from provrun.project.project import Project
 
 

@@ -10,10 +10,9 @@ import msgspec
 
 from provrun.core.allocation import Request
 from provrun.errors import NotFound
+from provrun.project.marks import plan_path
 from provrun.project.project import Project
 from provrun.project.running import MaxFails, new_uuid
-
-FOLDER = "launch"
 
 
 class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +37,6 @@ class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
     resubmit: Literal["auto", "chain", "off"] = "auto"
     submitted: int = 0
     first: int = 0
-
-
-def folder(project: Project) -> Path:
-    """Give the folder of plans, scripts, captured output and marks of batch jobs, made if need be."""
-    path = project.dir / FOLDER
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
 
 
 def successor(plan: BatchPlan, after: str) -> BatchPlan:
@@ -74,28 +66,3 @@ def read_plan(path: Path) -> BatchPlan:
             f"the plan {path} has been withdrawn", value=str(path), next="provrun job list shows what there is"
         ) from None
     return msgspec.json.decode(content, type=BatchPlan)
-
-
-def plan_path(project: Project, uuid: str) -> Path:
-    """Give where the plan of an allocation lies."""
-    return folder(project) / f"{uuid}.plan"
-
-
-def output_path(project: Project, uuid: str) -> Path:
-    """Give where the output of an allocation's script goes."""
-    return folder(project) / f"{uuid}.out"
-
-
-def cancelled_path(project: Project, chain: str) -> Path:
-    """Give the mark that a chain was cancelled: where it is, no successor is submitted and none begins."""
-    return folder(project) / f"{chain}.cancelled"
-
-
-def mark_cancelled(project: Project, chain: str) -> None:
-    """Let a chain end: no successor is submitted any more, and one that is there exits at once."""
-    cancelled_path(project, chain).touch(mode=0o600)
-
-
-def is_cancelled(project: Project, chain: str) -> bool:
-    """Tell whether a chain was cancelled."""
-    return cancelled_path(project, chain).exists()

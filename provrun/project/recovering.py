@@ -16,12 +16,17 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
 
     What such a job has left running on this host is ended first, so that no task runs twice at once.
     """
-    found = project.registry.running_jobs()
-    if not found:
+    registry = project.registry
+    running, queued = registry.running_jobs(), registry.queued_jobs()
+    if not running and not queued:
         return []
-    from provrun.run.job import is_over
+    from provrun.project.over import Judge
 
-    return [(job, take_back(project, job)) for job in found if is_over(job, project.dir)]
+    verdicts = Judge(project).verdicts([*running, *queued])
+    for job in queued:
+        if (verdict := verdicts[job.uuid]).over:
+            registry.close_job(job.id, "ended", f"it never began: {verdict.because}", time.time_ns() // 1000)
+    return [(job, take_back(project, job)) for job in running if verdicts[job.uuid].over]
 
 
 def take_back(project: Project, job: JobRecord) -> int:

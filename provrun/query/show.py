@@ -84,11 +84,17 @@ def environment(view: View, digest: str) -> Document:
 
 
 def job_document(view: View, job: JobRecord) -> Document:
-    """Tell a job; ``over`` is true for one that is over without having said so."""
+    """Tell a job; ``over`` is true for one that is over without having said so.
+
+    ``scheduler_state`` is what its scheduler says of it as long as it has not ended.
+    """
+    verdict = view.judge(job) if job.state in ("queued", "running") else None
     return {
         "id": job.id, "uuid": job.uuid, "job_kind": job.kind, "state": job.state, "user": job.user, "node": job.node,
         "slots": job.slots, "ranks": job.ranks, "started": moment(job.started), "ended": moment(job.ended),
-        "reason": job.reason, "over": job.state == "running" and view.over(job),
+        "reason": job.reason, "over": verdict is not None and verdict.over is True,
+        "scheduler": job.owner.get("scheduler"), "scheduler_id": job.owner.get("id"),
+        "scheduler_state": str(verdict.stage) if verdict is not None and verdict.stage is not None else None,
     }
 
 

@@ -15,6 +15,7 @@ from provrun.query.rows import Rows, accepted_text
 from provrun.query.staleness import Digest, ReadResults, Staleness
 
 if TYPE_CHECKING:
+    from provrun.core.allocation import Verdict
     from provrun.core.environment import Environment
     from provrun.ports import Reads
 
@@ -54,20 +55,20 @@ class View:
 
     ``folder`` gives the absolute folder the tasks of a map start in, ``digest`` the SHA-256 of a file now, ``pack`` the
     record at a place of a job's packs (by the job's uuid), ``log`` reads such a record as what an attempt printed,
-    ``over`` tells whether a job that never said that it ended is over. ``now`` is the present time in microseconds;
-    ``environment`` overrules the environment captured last.
+    ``judge`` says by what evidence a job that never said that it ended is over or not. ``now`` is the present time in
+    microseconds; ``environment`` overrules the environment captured last.
     """
 
     def __init__(
         self, reads: Reads, *, folder: Callable[[MapRecord], str], digest: Digest,
-        pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], over: Callable[[JobRecord], bool],
+        pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], judge: Callable[[JobRecord], Verdict],
         now: int, environment: Environment | None = None,
     ) -> None:
         self.reads = reads
         self.folder = folder
         self.digest = digest
         self.pack = pack
-        self.over = over
+        self.judge = judge
         self.now = now
         self._log = log
         self.contexts = Contexts(reads)
@@ -125,6 +126,10 @@ class View:
     def attempt_name(self, attempt: tuple[int, int, int] | None) -> str | None:
         """Write an attempt (map, index, number) as a REF."""
         return None if attempt is None else f"{self.map_by_id(attempt[0]).name}/{attempt[1]}#{attempt[2]}"
+
+    def over(self, job: JobRecord) -> bool:
+        """Tell whether a job that never said that it ended is over for certain."""
+        return self.judge(job).over is True
 
     def running_jobs(self) -> list[JobRecord]:
         """Give the jobs that run now, first to last."""

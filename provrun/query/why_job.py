@@ -12,12 +12,19 @@ from provrun.query.view import View
 def why_job(view: View, job: JobRecord) -> Answer:
     """Explain a job."""
     ref = f"job:{job.id}"
-    shape = f"{job.kind}, {job.ranks} x {job.slots} slots on {job.node}, started {moment(job.started)} by {job.user}"
-    if job.state == "running":
-        if view.over(job):
-            return Answer(ref, "job-is-over", "it is over without having said so", (shape,), "provrun recover")
-        since = format_duration(max(0, view.now - job.started) / 1e6)
-        return Answer(ref, "job-running", f"it has been running for {since}", (shape,), "provrun watch")
+    slots = f"{job.slots} slots" if job.slots else "all cores"
+    begun = f"on {job.node}, started" if job.node else "submitted"
+    shape = f"{job.kind}, {job.ranks} x {slots} {begun} {moment(job.started)} by {job.user}"
+    since = format_duration(max(0, view.now - job.started) / 1e6)
+    if job.state in ("queued", "running"):
+        verdict = view.judge(job)
+        told = (shape, verdict.because)
+        if verdict.over:
+            return Answer(ref, "job-is-over", "it is over without having said so", told, "provrun recover")
+        if job.state == "queued":
+            because = f"it has been waiting in the queue for {since}"
+            return Answer(ref, "job-queued", because, told, f"provrun job show {job.id}")
+        return Answer(ref, "job-running", f"it has been running for {since}", told, "provrun watch")
     if job.state == "lost":
         return Answer(
             ref, "job-lost", "it died without a word; what it was running is pending again", (shape,), "provrun run"

@@ -1,13 +1,16 @@
-"""Who owns a job: a lock on a local file, held by its manager as long as it lives, and how others tell that it is over.
+"""Who owns a job: a lock on a file, held by its manager as long as it lives, and how others tell that it is over.
 
 A lock alone could be held by a leftover that inherited it, a pid alone could be given to another process: a job is
-running only if its lock is taken and the process that took it is still the same one of the same boot.
+running only if its lock is taken and the process that took it is still the same one of the same boot. Hosts that can
+see neither see that the file's time moves on.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +18,7 @@ from provrun.core.records import JobRecord
 from provrun.run.processes import read_process
 
 JOBS = "jobs"
+BEAT = 20.0  # seconds between two signs of life
 
 
 class Ownership:
@@ -25,6 +29,14 @@ class Ownership:
         self.path.parent.mkdir(exist_ok=True)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+        self._beating.start()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with suppress(OSError):
+                os.utime(self._fd)  # by the clock of the file system
 
     @property
     def record(self) -> dict[str, object]:
@@ -43,6 +55,8 @@ class Ownership:
 
     def __exit__(self, *exception: object) -> None:
         """Say that the job is over."""
+        self._ended.set()
+        self._beating.join()
         self.path.unlink(missing_ok=True)
         os.close(self._fd)
 

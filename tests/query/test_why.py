@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fixtures.asked import ask
@@ -153,13 +155,18 @@ def test_running_tells_the_job_that_has_it(lab: Lab, living_job: JobRecord) -> N
     assert "its time limit is 1m30s" in answer.details
 
 
+def sign_of_life(lab: Lab, lock: str) -> None:
+    folder = lab.project.dir / "jobs"
+    folder.mkdir(exist_ok=True)
+    (folder / lock).touch()
+
+
 def test_running_with_a_job_that_is_over_asks_to_recover(lab: Lab) -> None:
     lab.submit("scan", xs(1))
-    job = lab.open_job(owner={"lock": "gone", "host": "elsewhere", "boot": "another", "pid": 1})
+    job = lab.open_job(owner={"lock": "far.lock", "host": "elsewhere", "boot": "another", "pid": 1})
     lab.claim("scan", job)
+    sign_of_life(lab, "far.lock")
     assert ask(lab, "scan/0").situation == "running", "another host's job cannot be judged from here"
-    import os
-
     job = lab.open_job(owner={"lock": "gone.lock", "host": os.uname().nodename, "boot": "before", "pid": 1})
     lab.submit("scan", xs(1, 2))
     lab.claim("scan", job)
@@ -176,6 +183,7 @@ def test_a_map_is_explained_by_what_holds_it_up(lab: Lab) -> None:
     assert ask(lab, "scan").situation == "map-pending"
     assert ask(lab, "stat").because == "1 task of it wait for scan"
     job = lab.open_job(owner={"lock": "x", "boot": "other"})
+    sign_of_life(lab, "x")
     claimed = lab.claim("scan", job)
     assert ask(lab, "scan").situation == "map-running"
     lab.end(job, claimed, lambda params, number: Fate(Outcome.EXIT, detail=1) if params["x"] == 2 else Fate(result=1))

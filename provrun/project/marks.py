@@ -1,0 +1,56 @@
+"""Files beside the registry that say how allocations stand, on the file system that all hosts share.
+
+A mark is there or not, whoever can reach the registry: so a cancelled chain ends wherever its next job runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provrun.project.project import Project
+
+FOLDER = "launch"
+
+
+def folder(project: Project) -> Path:
+    """Give the folder of plans, scripts, captured output and marks of batch jobs, made if need be."""
+    path = project.dir / FOLDER
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def plan_path(project: Project, uuid: str) -> Path:
+    """Give where the plan of an allocation lies."""
+    return folder(project) / f"{uuid}.plan"
+
+
+def output_path(project: Project, uuid: str) -> Path:
+    """Give where the output of an allocation's script goes."""
+    return folder(project) / f"{uuid}.out"
+
+
+def cancelled_path(project: Project, chain: str) -> Path:
+    """Give the mark that a chain was cancelled: where it is, no successor is submitted and none begins."""
+    return project.dir / FOLDER / f"{chain}.cancelled"
+
+
+def ended_path(project: Project, uuid: str) -> Path:
+    """Give the mark that the script of an allocation has ended, and with it every job row of the allocation."""
+    return project.dir / FOLDER / f"{uuid}.ended"
+
+
+def mark_ended(project: Project, uuid: str) -> None:
+    """Say that nothing of an allocation runs any more."""
+    folder(project)
+    ended_path(project, uuid).touch(mode=0o600)
+
+
+def mark_cancelled(project: Project, chain: str) -> None:
+    """Let a chain end: no successor is submitted any more, and one that is there exits at once."""
+    folder(project)
+    cancelled_path(project, chain).touch(mode=0o600)
+
+
+def is_cancelled(project: Project, chain: str) -> bool:
+    """Tell whether a chain was cancelled."""
+    return cancelled_path(project, chain).exists()
