@@ -25,6 +25,9 @@ SETTINGS: dict[str, Setting] = {
     "orcid": Setting("", "your ORCID iD (0000-0000-0000-0000), named in exports; empty for none"),
     "url": Setting("", "the registry: sqlite:///PATH or postgresql://...; empty for a SQLite file in .provrun"),
     "slots": Setting(0, "tasks that `run` runs at once on a rank; 0 for one per usable core"),
+    "log": Setting("auto", "when changes go through a log of files: auto (batch jobs), always (every run), never"),
+    "host": Setting("", "the name under which this host goes; empty for its own"),
+    "scratch": Setting("", "a folder on this host's own disk for what can be made anew; empty for TMPDIR"),
     "takeover": Setting("1h", "after how long the tasks of a job that cannot be asked may be taken over"),
 }
 

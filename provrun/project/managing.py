@@ -15,6 +15,7 @@ from provrun.core.records import JobRecord
 from provrun.core.states import State
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
+from provrun.project.logs import open_for_run
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
@@ -46,6 +47,7 @@ def manage(
     library: str | None = None,
 ) -> RunSummary:
     """Be the manager of a job whose agents are there; ``library`` is the MPI library that joins them."""
+    open_for_run(project)
     with Ownership(project.dir, setting.uuid) as owner:
         for line in describe(recover(project)):
             show.tell(line)

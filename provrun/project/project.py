@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +14,15 @@ from provrun.project.config import Config, write
 
 if TYPE_CHECKING:
     from provrun.core.records import MapRecord
+    from provrun.store.database import Database
     from provrun.store.reads import Reads
-    from provrun.store.registry import Registry
+    from provrun.store.replica import Replica
+    from provrun.store.replicas import Current, Logs
 
 DIR = ".provrun"
+LOG = "log"
+FRESH = 1.0  # seconds for which questions are content with what was folded in
+MOMENT = 3.0  # seconds that a question may take to fold in what others have done
 
 
 class Project:
@@ -26,8 +33,9 @@ class Project:
         self.dir = root / DIR
         self.created = created
         self.config = Config.load(self.dir)
-        self._registry: Registry | None = None
+        self._registry: Replica | None = None
         self._reads: Reads | None = None
+        self._folded_at = float("-inf")
 
     @classmethod
     def find(cls, start: Path | None = None, *, create: bool = False) -> Project:
@@ -83,22 +91,87 @@ class Project:
         return self.config.text("url") or default_url(self.dir)
 
     @property
-    def registry(self) -> Registry:
-        """The registry, opened when first asked for."""
-        if self._registry is None:
-            from provrun.store.registry import Registry
+    def logs(self) -> Logs:
+        """The logs through which hosts that do not share a database change the registry."""
+        from provrun.store.replicas import Logs
 
-            self._registry = Registry.open(self.url)
+        return Logs(self.dir / LOG, self.host, Path(scratch) if (scratch := self.config.text("scratch")) else None)
+
+    @property
+    def host(self) -> str:
+        """The name under which this host goes."""
+        return self.config.text("host") or os.uname().nodename
+
+    @property
+    def registry(self) -> Replica:
+        """The registry, opened when first asked for.
+
+        While a log is open every change goes through it: on the host that opened it the registry itself follows the
+        log, on any other one a replica does.
+        """
+        if self._registry is not None and self._registry.over:
+            self._registry.close()
+            self._registry = None
+        if self._registry is None:
+            away = self._away()
+            self._registry = self.logs.private(away) if away is not None else self.logs.registry(self._connect())
         return self._registry
 
     @property
     def reads(self) -> Reads:
-        """The registry for questions, opened when first asked for, without loading what writes."""
-        if self._reads is None:
-            from provrun.store.reads import Reads
+        """The registry for questions, opened when first asked for, without loading what writes.
 
+        While a log is open, what others have appended is folded in first, as far as that takes no more than moments.
+        """
+        from provrun.store.reads import Reads
+
+        if self._away() is not None:
+            return Reads(self._up_to_date(self.registry).database)
+        if self._reads is None:
             self._reads = Reads.open(self.url)
+        if self._reads.log_is_open:
+            self._fold()
         return self._reads
+
+    def _away(self) -> Current | None:
+        """Give the log that is open if its registry is another host's."""
+        # Most projects have none: this must cost nothing.
+        return self.logs.elsewhere() if (self.dir / LOG / "current").exists() else None
+
+    def _connect(self, **how: float) -> Database:
+        from provrun.store import migrations
+        from provrun.store.database import connect
+
+        database = connect(self.url, **how)  # type: ignore[arg-type]
+        try:
+            migrations.require_head(database, self.url)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _fold(self) -> None:
+        """Fold the log into the registry, over a connection that waits for nobody long."""
+        if time.monotonic() < self._folded_at + FRESH:
+            return
+        from provrun.errors import StorageFailed, Unavailable
+
+        # Whoever writes at this moment folds the log in too, and who may only read sees what there is.
+        with suppress(Unavailable, StorageFailed, OSError):
+            registry = self.logs.registry(self._connect(patience=1.0), patience=0.0)
+            try:
+                self._up_to_date(registry)
+                registry.settle()
+            finally:
+                registry.close()
+        self._folded_at = time.monotonic()
+
+    def _up_to_date(self, registry: Replica) -> Replica:
+        from provrun.errors import StorageFailed, Unavailable
+
+        with suppress(Unavailable, StorageFailed, OSError):
+            registry.fold(most=MOMENT)
+        return registry
 
     def map(self, name: str) -> MapRecord:
         """Give a map by name; an unknown one is `NotFound` with the nearest name."""

@@ -21,7 +21,7 @@ from provrun.core.events import Claim, Record, Verdict
 from provrun.core.messages import Joined, Key, Loaded, RunMap
 from provrun.core.records import Claimed, Ended, MapRecord, Policy
 from provrun.core.states import Outcome, State
-from provrun.errors import NotFound, ProvrunError
+from provrun.errors import JobOver, NotFound, ProvrunError
 from provrun.ports import Claims, Recorder
 from provrun.run.contexts import Contexts
 
@@ -275,11 +275,17 @@ class Keeper:
         if self._released:
             self._registry.release(self._job, self._released)
             self._released = []
+        over: JobOver | None = None
         if self._wanted is not None and self._end is None:
-            self._claim(self._wanted)
+            try:
+                self._claim(self._wanted)
+            except JobOver as error:
+                over = error
             self._wanted = None
-        if self._waiting and not self._may_wait():
+        if self._waiting and (over is not None or not self._may_wait()):
             self._record()
+        if over is not None:
+            raise over  # what it had to tell is written down; what it holds is others' by now
         if self._end is not None:
             self._captures.put(None)
         if isinstance(self._end, Close):

@@ -331,10 +331,16 @@ def _said(error: sqlite3.DatabaseError) -> ProvrunError | sqlite3.DatabaseError:
     return error
 
 
-def connect(url: str, *, readonly: bool = False, create: bool = False) -> Database:
-    """Open the database at ``url``: ``sqlite:///PATH`` or ``postgresql://...``; ``create`` makes a missing file."""
+def connect(
+    url: str, *, readonly: bool = False, create: bool = False, patience: float = BUSY_TIMEOUT
+) -> Database:
+    """Open the database at ``url``: ``sqlite:///PATH`` or ``postgresql://...``; ``create`` makes a missing file.
+
+    A writer waits up to ``patience`` seconds for others where the database is a file.
+    """
     if url.startswith("sqlite:///"):
-        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), readonly=readonly, create=create)
+        path = Path(url.removeprefix("sqlite:///"))
+        return SqliteDatabase(path, readonly=readonly, create=create, patience=patience)
     if url.startswith(("postgresql://", "postgres://")):
         from provrun.store.postgres import PostgresDatabase
 

@@ -66,6 +66,8 @@ class Follower(Registry):
         self._log: Log | None = None
         self._folded_at = self._mended_at = self._beaten_at = float("-inf")
         self._job: tuple[int, str] | None = None
+        self.over = False
+        """Whether this is a replica of a log that is closed: of no use any more."""
         found = database.one("select uuid from log where open=1")
         if found is not None:
             self._attach(str(found[0]))
@@ -82,12 +84,18 @@ class Follower(Registry):
         """What keeps this replica from folding in the rest of the log, in words; None if nothing does."""
         return None if self._log is None or self._log.stuck is None else str(self._log.stuck)
 
+    def acknowledged(self, job: str, position: int) -> bool:
+        """Tell whether a job has said that it has folded the log in as far as a position."""
+        beat = self._log.last_beat(job) if self._log is not None else None
+        return beat is not None and beat.position >= position
+
     def _attach(self, uuid: str) -> None:
         self._log = self._find(uuid)
         self.database.through = uuid
 
     def _detach(self) -> None:
         if self._renew is not None:
+            self.over = True
             raise Unavailable("the log has been closed: all its jobs are over", next="try again")
         self._log = self.database.through = None
 

@@ -29,6 +29,11 @@ class Reads(TaskReads, ContextReads, FlowReads, SubmissionReads):
             raise
         return cls(database)
 
+    @property
+    def log_is_open(self) -> bool:
+        """Tell whether a log is open, so that there may be more than has been folded in."""
+        return self.db.one("select 1 from log where open=1") is not None
+
     def find_map(self, name: str) -> MapRecord | None:
         """Give a map by its name."""
         return lookups.find_map(self.db, name)
