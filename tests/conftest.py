@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.home",
     "fixtures.repositories",
     "fixtures.postgres",
+    "fixtures.killed_figures",
     "fixtures.launchers",
     "fixtures.processes",
     "fixtures.runs",

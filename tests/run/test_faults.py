@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.processes import MARK
 from fixtures.runs import Runs, finished, processes_of, until
+from fixtures.victims import look
 from fixtures.witness import Witness
 from provrun.core.states import Outcome
 from provrun.project.recovering import recover
@@ -54,6 +56,22 @@ def test_a_killed_spawner_loses_what_was_in_flight_and_the_run_goes_on(runs: Run
     assert sum(witness.counts().values()) == 8
     outcomes = [[attempt.outcome for attempt in runs.attempts("t", index)] for index in range(2)]
     assert outcomes == [[Outcome.LOST, Outcome.SUCCEEDED]] * 2
+
+
+def test_a_killed_syncer_is_replaced_and_nothing_is_lost(runs: Runs, witness: Witness) -> None:
+    gate = runs.root / "gate"
+    line = witness.shell("{x}")
+    runs.submit("t", ["sh", "-c", f"{line}; while [ {{x}} -gt 3 -a ! -e {gate} ]; do sleep 0.02; done; echo {{x}}"], 9)
+    process = runs.start("-j", "2")
+    until(lambda: len(witness.lines()) == 6, "what the first tasks printed was synced")
+    syncers = [one.pid for one in look(MARK, os.environ[MARK], {process.pid}) if one.kind == "syncer"]
+    assert len(syncers) == 1
+    os.kill(syncers[0], signal.SIGKILL)
+    gate.touch()
+    code, document, said = finished(process)
+    assert (code, document["succeeded"], document["lost"]) == (0, 9, 0)
+    assert "died" not in said
+    assert set(witness.counts().values()) == {1}
 
 
 def test_a_spawner_that_dies_again_and_again_ends_the_run_with_a_reason(runs: Runs) -> None:

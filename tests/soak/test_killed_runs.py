@@ -1,71 +1,68 @@
-"""Runs that are killed again and again, without warning, until their work is done."""
+"""Runs whose processes are killed at random, again and again, until their work is done.
+
+A failure prints the seed, what was killed and when, and what registry and witness know of the tasks in doubt. To
+repeat it: ``pytest -m soak -k "sqlite-tree and seed7"``.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fixtures.episodes import Episode, Scenario
+from fixtures.killed_figures import FIGURE
+from fixtures.killed_study import KilledStudy
+from fixtures.launchers import Launcher
+from fixtures.parts import lacking
 from fixtures.witness import Witness
 
-PROVRUN = [sys.executable, "-m", "provrun"]
-LONGEST = 1200  # seconds until a run that makes no progress is a failure
+SCENARIOS = [
+    Scenario("sqlite"),
+    Scenario("postgres", ranks=2),
+    Scenario("sqlite", runs=2),
+    Scenario("sqlite", ranks=2),
+    Scenario("postgres"),
+    Scenario("sqlite", ranks=2, mpi="openmpi"),
+    Scenario("postgres", runs=3),
+    Scenario("postgres", runs=2, ranks=2),
+]
+QUICK, KILLS = 8, 12  # kills in an episode
+SEEDS = 6
 
 
-def provrun(command: str, *arguments: str) -> Any:
-    done = subprocess.run([*PROVRUN, command, "--json", *arguments], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    return json.loads(done.stdout)
+def play(
+    scenario: Scenario, seed: int, kills: int, root: Path, witness: Witness, request: pytest.FixtureRequest
+) -> None:
+    environ = dict(os.environ)
+    if scenario.database == "postgres":
+        environ["PROVRUN_URL"] = request.getfixturevalue("postgres_url")
+    if scenario.ranks:
+        launchers: dict[str, Launcher] = request.getfixturevalue("mpi_launchers")
+        if scenario.mpi not in launchers:
+            lacking(f"no {scenario.mpi}: pip install {scenario.mpi}")
+        environ |= launchers[scenario.mpi].environ
+    episode = Episode(KilledStudy(root, witness, environ), scenario, seed, kills)
+    figures = episode.play()
+    for figure in episode.figures(figures).items():
+        request.node.user_properties.append((FIGURE, figure))
+    print(episode.report(figures))
+    if episode.problems:
+        pytest.fail("\n".join(episode.problems), pytrace=False)
 
 
-def counts() -> dict[str, int]:
-    (entry,) = provrun("status", "scan")["maps"]
-    numbers: dict[str, int] = entry["ntasks"]
-    return numbers
-
-
-def killed_until_done(chance: random.Random) -> int:
-    """Start runs and kill each after a while, until one comes to its end; give the number of kills."""
-    kills, deadline = 0, time.monotonic() + LONGEST
-    while time.monotonic() < deadline:
-        run = subprocess.Popen(
-            [*PROVRUN, "run", "scan", "--slots", "4"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            assert run.wait(chance.uniform(0.3, 3.0)) == 0
-        except subprocess.TimeoutExpired:
-            os.kill(run.pid, signal.SIGKILL)
-            run.wait()
-            kills += 1
-        else:
-            return kills
-    pytest.fail(f"not done after {LONGEST} s and {kills} kills: {counts()}")
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_whatever_is_killed_every_task_is_recorded_once(
+    scenario: Scenario, project_dir: Path, witness: Witness, request: pytest.FixtureRequest
+) -> None:
+    play(scenario, 0, QUICK, project_dir, witness, request)
 
 
 @pytest.mark.soak
-@pytest.mark.usefixtures("no_strays")
-@pytest.mark.parametrize("seed", range(5))
-def test_every_task_is_recorded_once_however_often_its_run_is_killed(
-    seed: int, project_dir: Path, witness: Witness
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1), ids=lambda seed: f"seed{seed}")
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_whatever_is_killed_again_and_again_every_task_is_recorded_once(
+    scenario: Scenario, seed: int, project_dir: Path, witness: Witness, request: pytest.FixtureRequest
 ) -> None:
-    tasks = 4000
-    provrun("submit", "scan", "--param", f"x=0:{tasks}", "--shell", "--", 'echo {x} | tee -a "$WITNESS"')
-    kills = killed_until_done(random.Random(seed))
-
-    assert kills > 0
-    assert counts() == {"waiting": 0, "pending": 0, "running": 0, "succeeded": tasks, "failed": 0, "cancelled": 0}
-    rows = provrun("results", "scan")["results"]
-    assert [row["result"] for row in rows] == list(range(tasks))
-    seen = witness.counts()
-    assert set(seen) == {str(x) for x in range(tasks)}
-    # A kill costs what ended in the fraction of a second since the last record, and those tasks run again.
-    assert sum(seen.values()) - tasks <= 100 * kills
-    provrun("verify")
+    play(scenario, seed, KILLS, project_dir, witness, request)
