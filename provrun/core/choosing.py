@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from provrun.core.durations import MARGIN, MARGIN_SHARE, SPREADS
 from provrun.core.forecast import Forecast, Machine, forecast, least
 from provrun.core.reasons import reasons
 from provrun.core.shape import TAIL, Queue, Shape, Wishes, rounded
@@ -248,14 +249,27 @@ class _Chooser:
         return _Candidate(machine, time, rounds, done, cost, found, tail, bound, tier)
 
     def _drain(self, time: float) -> float:
-        """Give the seconds a slot is idle before the end of a job of this time whose work goes on in the next."""
-        return min(max(work.durations.mean for work in self.works) / 2, time / 10)
+        """Give the seconds a slot is idle before the end of a job of this time whose work goes on in the next.
+
+        The dispatcher starts nothing that might not end in time.
+        """
+        waited = max(work.durations.mean / 2 + SPREADS * work.durations.spread for work in self.works)
+        return min(waited + self._end(time), time / 4)
+
+    def _end(self, time: float) -> float:
+        """Give the seconds that the dispatcher keeps free at the end of a job of this time."""
+        return min(MARGIN, MARGIN_SHARE * time)
 
     def _time(self, machine: Machine, makespan: float) -> tuple[float, int, float]:
         """Give the time to ask for, the number of rounds, and the part of the work that is done."""
         wishes, most = self.wishes, self.queue.most_time
         longest = self.startup + self._longest
-        need = max(self.startup + makespan * self._margin, self.startup + self._longest * 1.1, SHORTEST)
+        # The last task has to be started when there seems to be time enough for it.
+        last = SPREADS * max(work.durations.spread for work in self.works)
+        need = max(
+            self.startup + makespan * self._margin, self.startup + makespan + last + MARGIN, longest * 1.1 + MARGIN,
+            SHORTEST,
+        )
         time = wishes.time or rounded(need)
         if most and not wishes.time:
             time = min(time, most)

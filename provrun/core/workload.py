@@ -12,20 +12,20 @@ ENOUGH = 20  # measured tasks from which the longest of many more is guessed
 Flow = Literal["gradual", "all"]
 
 
-class Durations(msgspec.Struct, frozen=True):
-    """How long the tasks of a map take: ``sample`` in seconds, ascending, never empty; ``most`` is their limit.
+class Sample(msgspec.Struct, frozen=True):
+    """How long tasks of a map take: some of their seconds, ascending, never empty; ``most`` is their limit.
 
     ``measured`` tells how many tasks have been measured, 0 if the sample is an assumption. ``known``: every task that
     is left has run before, so that the longest can start first.
     """
 
-    sample: tuple[float, ...]
+    seconds: tuple[float, ...]
     measured: int = 0
     most: float | None = None
     known: bool = False
 
     @classmethod
-    def of(cls, seconds: Iterable[float], *, most: float | None = None, known: bool = False) -> Durations:
+    def of(cls, seconds: Iterable[float], *, most: float | None = None, known: bool = False) -> Sample:
         """Take measured seconds in any order."""
         sample = tuple(sorted(seconds))
         return cls(sample, len(sample), most, known)
@@ -33,33 +33,33 @@ class Durations(msgspec.Struct, frozen=True):
     @property
     def mean(self) -> float:
         """Give the mean seconds of a task."""
-        return sum(self.sample) / len(self.sample)
+        return sum(self.seconds) / len(self.seconds)
 
     @property
     def spread(self) -> float:
         """Give the standard deviation in seconds."""
         mean = self.mean
-        return math.sqrt(sum((each - mean) ** 2 for each in self.sample) / len(self.sample))
+        return math.sqrt(sum((each - mean) ** 2 for each in self.seconds) / len(self.seconds))
 
     def quantile(self, part: float) -> float:
         """Give the seconds within which this part of the tasks ends, between 0 and 1."""
-        place = part * (len(self.sample) - 1)
+        place = part * (len(self.seconds) - 1)
         below = int(place)
-        if below >= len(self.sample) - 1:
-            return self.sample[-1]
-        return self.sample[below] + (place - below) * (self.sample[below + 1] - self.sample[below])
+        if below >= len(self.seconds) - 1:
+            return self.seconds[-1]
+        return self.seconds[below] + (place - below) * (self.seconds[below + 1] - self.seconds[below])
 
     @property
     def worst(self) -> float:
         """Give the seconds of the longest task measured."""
-        return self.sample[-1]
+        return self.seconds[-1]
 
     def longest(self, tasks: int) -> float:
         """Give the seconds that the longest of so many tasks takes on the mean.
 
         Of more tasks than have been measured it is longer than the longest of these where the sample has a tail.
         """
-        if tasks < len(self.sample):
+        if tasks < len(self.seconds):
             return self.drawn(tasks)[-1]
         last = self.worst
         if ENOUGH <= self.measured < tasks:
@@ -67,21 +67,21 @@ class Durations(msgspec.Struct, frozen=True):
             # the quantile 1 - 0.56 / n on the mean.
             decade = last - self.quantile(1 - 5.6 / self.measured)
             last += decade * math.log10(tasks / self.measured)
-        return last if self.most is None else max(min(last, self.most), self.sample[0])
+        return last if self.most is None else max(min(last, self.most), self.seconds[0])
 
     def drawn(self, tasks: int, of: int | None = None) -> list[float]:
         """Give durations that stand for so many tasks, ascending, evenly over the distribution and with its mean.
 
         ``of`` tasks there are, when these stand for more.
         """
-        if tasks == len(self.sample) == (of or tasks):
-            return list(self.sample)
-        n = len(self.sample)
+        if tasks == len(self.seconds) == (of or tasks):
+            return list(self.seconds)
+        n = len(self.seconds)
         if tasks < n:
             drawn = [self.quantile((place + 0.5) / tasks) for place in range(tasks)]
             last = math.inf
         else:
-            drawn = [self.sample[(2 * place + 1) * n // (2 * tasks)] for place in range(tasks)]
+            drawn = [self.seconds[(2 * place + 1) * n // (2 * tasks)] for place in range(tasks)]
             last = drawn[-1] = self.longest(of or tasks)
         total = sum(drawn)
         factor = self.mean * tasks / total if total else 1.0
@@ -103,7 +103,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     tasks: int
-    durations: Durations
+    durations: Sample
     cores: int = 1
     nodes: int = 0
     memory: int = 0

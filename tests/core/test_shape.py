@@ -14,26 +14,26 @@ from hypothesis import strategies as st
 from provrun.core.choosing import AIM, NEAR, STARTUP, WAIT, choose
 from provrun.core.forecast import Machine, forecast
 from provrun.core.shape import TAIL, Queue, Shape, Wishes, rounded
-from provrun.core.workload import Durations, Reads, Work, critical
+from provrun.core.workload import Reads, Sample, Work, critical
 from provrun.errors import UsageError
 
 CLUSTER = Queue(name="normal", cores=24, nodes=100, most_time=86_400.0, most_jobs=4)
 
 
-def uniform(mean: float = 1.0, n: int = 100) -> Durations:
-    return Durations.of(mean * (0.9 + 0.2 * (place + 0.5) / n) for place in range(n))
+def uniform(mean: float = 1.0, n: int = 100) -> Sample:
+    return Sample.of(mean * (0.9 + 0.2 * (place + 0.5) / n) for place in range(n))
 
 
-def exponential(mean: float = 1.0, n: int = 100) -> Durations:
-    return Durations.of(-mean * math.log(1 - (place + 0.5) / n) for place in range(n))
+def exponential(mean: float = 1.0, n: int = 100) -> Sample:
+    return Sample.of(-mean * math.log(1 - (place + 0.5) / n) for place in range(n))
 
 
-def scan(tasks: int, durations: Durations, **more: object) -> Work:
+def scan(tasks: int, durations: Sample, **more: object) -> Work:
     return Work(name="scan", tasks=tasks, durations=durations, **more)  # type: ignore[arg-type]
 
 
 @st.composite
-def durations(draw: st.DrawFn) -> Durations:
+def durations(draw: st.DrawFn) -> Sample:
     mean = draw(st.sampled_from([0.5, 5.0, 60.0, 600.0, 7200.0]))
     family = draw(st.sampled_from(["equal", "uniform", "exponential", "two", "tail"]))
     chance = random.Random(draw(st.integers(0, 2**16)))
@@ -43,7 +43,7 @@ def durations(draw: st.DrawFn) -> Durations:
         "two": lambda: chance.choice([0.2, 1.8]), "tail": lambda: chance.lognormvariate(-0.5, 1),
     }
     one = families[family]
-    return Durations.of((max(1e-3, mean * one()) for _ in range(n)), known=draw(st.booleans()))
+    return Sample.of((max(1e-3, mean * one()) for _ in range(n)), known=draw(st.booleans()))
 
 
 QUEUES = st.builds(
@@ -167,7 +167,7 @@ def test_a_larger_queue_never_makes_it_later(work: Work, queue: Queue, more: int
 
 
 @pytest.mark.parametrize("durations", [uniform(60.0), exponential(60.0)], ids=["uniform", "exponential"])
-def test_more_work_takes_more_slots_and_more_time(durations: Durations) -> None:
+def test_more_work_takes_more_slots_and_more_time(durations: Sample) -> None:
     shapes = [choose([scan(10**power, durations)], CLUSTER) for power in range(2, 7)]
     slots = [shape.nodes * shape.slots * shape.jobs for shape in shapes]
     assert slots == sorted(slots)
@@ -182,7 +182,7 @@ def test_a_small_scan_takes_one_node_for_a_short_time() -> None:
 
 
 def test_equal_tasks_come_in_whole_rounds() -> None:
-    shape = choose([scan(30, Durations.of([600.0] * 30))], CLUSTER)
+    shape = choose([scan(30, Sample.of([600.0] * 30))], CLUSTER)
     assert (shape.nodes, shape.slots) == (1, 15)
     assert shape.tail_idle == 0
 
@@ -204,7 +204,7 @@ def test_what_does_not_fit_the_longest_time_goes_on_in_rounds() -> None:
 
 
 def test_a_task_longer_than_the_queue_allows_is_said() -> None:
-    shape = choose([scan(10, Durations.of([7200.0] * 30))], Queue(cores=8, nodes=4, most_time=3600.0))
+    shape = choose([scan(10, Sample.of([7200.0] * 30))], Queue(cores=8, nodes=4, most_time=3600.0))
     assert shape.time == 3600.0
     assert any("--checkpoint" in reason for reason in shape.reasons)
 
@@ -228,7 +228,7 @@ def test_wide_tasks_get_the_nodes_they_need() -> None:
 
 
 def test_a_reduce_is_foreseen_after_what_it_reads() -> None:
-    total = Work(name="total", tasks=1, durations=Durations.of([600.0]), ready=0, reads=(Reads("scan"),))
+    total = Work(name="total", tasks=1, durations=Sample.of([600.0]), ready=0, reads=(Reads("scan"),))
     shape = choose([scan(10_000, uniform(60.0)), total], CLUSTER)
     assert shape.good
     assert shape.makespan > 600 + 10_000 * 60 / (shape.nodes * shape.slots)
@@ -236,7 +236,7 @@ def test_a_reduce_is_foreseen_after_what_it_reads() -> None:
 
 
 def test_what_is_assumed_is_called_so_and_gets_twice_the_time() -> None:
-    shape = choose([scan(240, Durations((60.0,)))], CLUSTER)
+    shape = choose([scan(240, Sample((60.0,)))], CLUSTER)
     assert shape.time >= 2 * shape.makespan
     assert "assumed" in shape.reasons[0]
 
