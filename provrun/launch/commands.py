@@ -13,8 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from provrun.core.allocation import Request, Told
+from provrun.core.shape import Queue
 from provrun.errors import Unavailable
 from provrun.launch.dialect import Answer, Command, Dialect, Unreadable
+from provrun.launch.limits import Limits
 
 BURST = 40
 RATE = 4 / 60  # more calls a second
@@ -81,6 +83,14 @@ class Scheduler:
             return self.dialect.told(answer, ids)
         except Unreadable as error:
             raise self._refused(answer, "does not say how jobs stand", error) from error
+
+    def allowed(self, limits: Limits, queue: str | None) -> Queue:
+        """Ask what a queue allows (None: the one that jobs go to unasked)."""
+        answers = [self._run(command, wait=0.0) for command in limits.ask(queue)]
+        try:
+            return limits.read(answers, queue)
+        except Unreadable as error:
+            raise self._refused(answers[0], "does not say what a queue allows", error) from error
 
     def cancel(self, ids: Collection[str]) -> None:
         """Cancel all these jobs at once; those that are over are no error."""

@@ -28,6 +28,10 @@ SETTINGS: dict[str, Setting] = {
     "log": Setting("auto", "when changes go through a log of files: auto (batch jobs), always (every run), never"),
     "host": Setting("", "the name under which this host goes; empty for its own"),
     "scratch": Setting("", "a folder on this host's own disk for what can be made anew; empty for TMPDIR"),
+    "queue_cores": Setting(0, "cores of a node that `launch` counts on; 0 for what the scheduler says"),
+    "queue_nodes": Setting(0, "nodes that a job of `launch` has at most; 0 for what the scheduler says"),
+    "queue_time": Setting("", "time that a job of `launch` asks for at most; empty for what the scheduler says"),
+    "queue_jobs": Setting(0, "jobs that `launch` submits at once at most; 0 for what the scheduler says"),
     "takeover": Setting("1h", "after how long the tasks of a job that cannot be asked may be taken over"),
 }
 

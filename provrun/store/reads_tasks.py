@@ -7,7 +7,7 @@ from itertools import islice
 
 from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.records import Artifact, AttemptRecord
-from provrun.core.states import State
+from provrun.core.states import Outcome, State
 from provrun.store import lookups, rows
 from provrun.store.database import Database, Row
 
@@ -28,6 +28,7 @@ select {_columns("t", rows.TASK)}, {_columns("a", rows.ATTEMPT)} from task t lef
   on a.map_id = t.map_id and a.idx = t.idx and a.number =
   case when t.accepted > 0 then t.accepted when t.state = {State.RUNNING:d} then t.attempts - 1 else t.attempts end
 where t.map_id = ?"""
+_MEASURED = "select idx, outcome, wall, max_rss, rss_shared from attempt"
 _NUMBER = len(rows.TASK.split(","))
 _PARAMS, _ERROR, _RESULT = 2, _NUMBER + 11, _NUMBER + 12
 _SIZE = "(select size from map where id = ?)"
@@ -98,6 +99,33 @@ class TaskReads:
             f"select {rows.ATTEMPT} from attempt where map_id = ? and idx = ? order by number", (map, index)
         )
         return [rows.attempt_record(row) for row in found]
+
+    def measured(self, map: int, limit: int) -> list[tuple[int, int | None]]:
+        """Give what about ``limit`` attempts that succeeded took, from all over a map: wall (us) and max RSS (KiB).
+
+        The RSS is None where it is not the attempt's own. Looks at few attempts, however many there are.
+        """
+        ends = [
+            self.db.one(f"select idx from attempt where map_id = ? order by idx {order} limit 1", (map,))
+            for order in ("asc", "desc")
+        ]
+        if ends[0] is None or ends[1] is None:
+            return []
+        first, last = int(ends[0][0]), int(ends[1][0])
+        found: list[Row] = []
+        if last - first < limit:
+            found = self.db.fetch(f"{_MEASURED} where map_id = ? order by idx, number limit {2 * limit}", (map,))
+        else:
+            for place in range(limit):
+                start = first + place * (last - first) // (limit - 1) if limit > 1 else first
+                if not found or start > found[-1][0]:
+                    found += self.db.fetch(
+                        f"{_MEASURED} where map_id = ? and idx >= ? order by idx, number limit 1", (map, start)
+                    )
+        return [
+            (wall, None if shared else rss) for _, outcome, wall, rss, shared in found
+            if outcome == Outcome.SUCCEEDED and wall is not None
+        ]
 
     def artifacts(self, map: int, index: int, number: int) -> list[Artifact]:
         """Give what an attempt read and made."""

@@ -57,6 +57,19 @@ def test_both_databases_give_the_same_answers(study: Study) -> None:
     assert reads.trails(obs, [(4, 4)]) == [f"[[{scan},4,1]]"]
 
 
+def test_measured_looks_at_few_attempts_from_all_over_a_map(study: Study) -> None:
+    study.submit("scan", grid(x=100))
+    reads = Reads(study.registry.database)
+    scan = study.id("scan")
+    assert reads.measured(scan, 10) == []
+    job = study.job()
+    study.fail(job, study.claim(job, "scan", limit=5))
+    assert reads.measured(scan, 10) == []
+    study.succeed(job, study.claim(job, "scan", limit=75))
+    assert reads.measured(scan, 10) == [(1000, 2048)] * 9
+    assert len(reads.measured(scan, 1000)) == 75
+
+
 def test_states_with_few_tasks_are_found_through_their_index(study: Study) -> None:
     study.submit("scan", grid(x=100))
     job = study.job()
