@@ -15,6 +15,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Run": {
         "run": ("provrun.cli.run", "run", "Run tasks here and now until nothing is left that could run."),
+        "launch": ("provrun.cli.launch", "launch", "Hand jobs to a scheduler."),
         "recover": ("provrun.cli.run", "recover", "Let tasks run again that a dead run has left running."),
     },
     "Ask": {

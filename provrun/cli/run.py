@@ -53,7 +53,7 @@ def run(
     """
     if ranks is not None and hosts is not None:
         raise UsageError("--hosts starts one rank on each host: leave --mpi out", value=ranks)
-    how = How(slots, _max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
+    how = How(slots, parse_max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
     project = face.project()
     if not any(name in os.environ for name in ALLOCATIONS) and any(map(shutil.which, LAUNCHERS)):
         face.out.say("this looks like a login node: long work belongs into a batch job")
@@ -112,7 +112,8 @@ def recover(face: Face, name: str | None) -> None:
     face.out.answer({"changed": changed, "maps": maps, "next": following}, refs=maps, text=text)
 
 
-def _max_fails(text: str | None) -> MaxFails | None:
+def parse_max_fails(text: str | None) -> MaxFails | None:
+    """Read ``N`` or ``P%``."""
     from provrun.project.running import MaxFails
 
     if text is None:

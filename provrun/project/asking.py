@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
@@ -16,12 +17,12 @@ from provrun.query.rows import Row, moment, value
 from provrun.query.view import Captured, View
 
 if TYPE_CHECKING:
-    from provrun.core.allocation import Verdict
+    from provrun.core.allocation import Stage, Verdict
     from provrun.core.answers import Shown
     from provrun.core.canonical import Value
     from provrun.core.conditions import Condition
     from provrun.core.records import JobRecord, MapRecord
-    from provrun.project.over import Judge
+    from provrun.project.over import Judge, Seen
     from provrun.query.columns import Column
     from provrun.record.files import StatCache
 
@@ -56,6 +57,7 @@ class _Verdicts:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._judge: Judge | None = None
+        self._told: dict[str, Seen] | None = None
 
     def __call__(self, job: JobRecord) -> Verdict:
         from provrun.core.allocation import Verdict
@@ -65,13 +67,28 @@ class _Verdicts:
         if known is not None:
             return Verdict(known, "its manager is gone" if known else "its manager lives on this host")
         if self._judge is None:
-            from provrun.project.over import Judge
-
-            # A question need not be exact to the second, and must not wait long for a scheduler that hangs.
-            self._judge = Judge(self._project, fresh=30.0, patience=5.0)
-            reads = self._project.reads
-            self._judge.verdicts([*reads.jobs("running"), *reads.jobs("queued")])
+            self._judge = self._made()
+            self._judge.verdicts(self._unfinished)
         return self._judge.verdicts([job])[job.uuid]
+
+    def stage(self, job: JobRecord) -> Stage | None:
+        if "scheduler" not in job.owner:
+            return None
+        if self._told is None:
+            self._told = self._made().told(self._unfinished)
+        seen = self._told.get(job.uuid)
+        return None if seen is None else seen.stage
+
+    @cached_property
+    def _unfinished(self) -> list[JobRecord]:
+        reads = self._project.reads
+        return [*reads.jobs("running"), *reads.jobs("queued")]
+
+    def _made(self) -> Judge:
+        from provrun.project.over import Judge
+
+        # A question need not be exact to the second, and must not wait long for a scheduler that hangs.
+        return Judge(self._project, fresh=10.0, patience=5.0)
 
 
 def view(project: Project, *, check: bool = False) -> View:

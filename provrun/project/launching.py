@@ -3,38 +3,131 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from provrun.core.allocation import Request
 from provrun.core.records import JobRecord
+from provrun.core.states import State
 from provrun.errors import ProvrunError
 from provrun.launch.commands import Scheduler
-from provrun.launch.dialects import named
+from provrun.launch.dialects import detected, named
 from provrun.launch.script import INHERITED
 from provrun.project.managing import user_name
-from provrun.project.marks import folder, output_path, plan_path
-from provrun.project.plans import BatchPlan, write_plan
+from provrun.project.marks import folder, output_path, plan_path, script_path
+from provrun.project.plans import BatchPlan, successor, write_plan
 from provrun.project.project import Project
+from provrun.project.running import MaxFails, new_uuid
+
+LINKS = 4
+"""Jobs of a chain that is submitted whole when nothing tells how many it takes."""
 
 
-def scheduler_of(project: Project, name: str) -> Scheduler:
-    """Give a scheduler by name, asked within the budget of a project."""
-    return Scheduler(named(name), folder(project))
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What `launch` is asked for; what is None is left to provrun.
+
+    ``area`` in core-hours, ``links`` the jobs of each chain that is submitted whole.
+    """
+
+    names: tuple[str, ...] = ()
+    scheduler: str | None = None
+    nodes: int | None = None
+    slots: int | None = None
+    time: float | None = None
+    jobs: int | None = None
+    area: float | None = None
+    queue: str | None = None
+    account: str | None = None
+    exclude: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+    setup: tuple[str, ...] = ()
+    resubmit: Literal["auto", "chain", "off"] = "auto"
+    links: int | None = None
+    on_finish: str | None = None
+    max_fails: MaxFails | None = None
+    nice: int = 0
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """The form that jobs get: ``jobs`` chains, each of ``links`` jobs if they are submitted whole; ``why`` in words."""
+
+    nodes: int = 1
+    slots: int | None = None
+    time: float | None = None
+    jobs: int = 1
+    links: int = LINKS
+    why: tuple[str, ...] = ()
+    document: dict[str, object] | None = None
+
+
+class Submitted(NamedTuple):
+    """A job that a scheduler has taken: its number here, its plan with the request as it was made, the id there."""
+
+    job: int
+    plan: BatchPlan
+    id: str
+
+
+class Launched(NamedTuple):
+    """What `launch` did; ``scripts`` are the batch scripts, which are all there is of a dry run."""
+
+    scheduler: str
+    form: Form
+    jobs: list[Submitted]
+    scripts: list[str]
+
+
+def launch(project: Project, wanted: Wanted, *, dry: bool = False) -> Launched:
+    """Hand jobs that run these maps and all they build on (all maps if none is named) to a scheduler.
+
+    With ``dry`` nothing is written and nothing submitted. With nothing left to do there are no jobs. Raises `NotFound`
+    for an unknown map, `Unavailable` when there is no scheduler or it does not take a job; those it took stay.
+    """
+    scheduler = wanted.scheduler or detected()
+    named(scheduler)
+    if not _left(project, wanted.names):
+        return Launched(scheduler, Form(), [], [])
+    form = form_of(project, wanted, scheduler)
+    plans = [_plan(project, wanted, form, scheduler) for _ in range(form.jobs)]
+    if dry:
+        return Launched(scheduler, form, [], [render(project, plan) for plan in plans[:1]])
+    jobs: list[Submitted] = []
+    for plan in plans:
+        jobs.append(hand_in(project, plan))
+        for _ in range(form.links - 1 if wanted.resubmit == "chain" else 0):
+            jobs.append(hand_in(project, successor(jobs[-1].plan, jobs[-1].id)))
+    return Launched(scheduler, form, jobs, [str(script_path(project, each.plan.uuid)) for each in jobs])
+
+
+def form_of(project: Project, wanted: Wanted, scheduler: str) -> Form:
+    """Give jobs their form: what is wanted, and where nothing is said one job of one node."""
+    return Form(
+        nodes=wanted.nodes or 1, slots=wanted.slots, time=wanted.time, jobs=wanted.jobs or 1,
+        links=wanted.links or LINKS,
+    )
 
 
 def submit_batch(project: Project, plan: BatchPlan) -> str:
-    """Hand an allocation to its scheduler, enter its job as queued and give the scheduler's id.
+    """Hand an allocation to its scheduler, enter its job as queued and give the scheduler's id."""
+    return hand_in(project, plan).id
+
+
+def hand_in(project: Project, plan: BatchPlan) -> Submitted:
+    """Hand an allocation to its scheduler and enter its job as queued.
 
     The plan lies on disk and the job stands in the registry before the scheduler is asked; if it does not take the
     job, the plan is withdrawn, so that a job it has taken without saying so finds none and ends.
     """
     scheduler = scheduler_of(project, plan.request.scheduler)
     plan = _filled(project, plan, scheduler)
+    text = scheduler.dialect.render(plan.request)
     path = write_plan(project, plan)
     script = script_path(project, plan.uuid)
-    script.write_text(scheduler.dialect.render(plan.request))
+    script.write_text(text)
     job = _job(plan)
     number = project.registry.queue_job(job)
     try:
@@ -44,7 +137,7 @@ def submit_batch(project: Project, plan: BatchPlan) -> str:
         project.registry.close_job(number, "ended", f"not submitted: {error.message}", time.time_ns() // 1000)
         raise
     project.registry.queue_job(msgspec.structs.replace(job, owner={**job.owner, "id": id}))
-    return id
+    return Submitted(number, plan, id)
 
 
 def render(project: Project, plan: BatchPlan) -> str:
@@ -53,14 +146,28 @@ def render(project: Project, plan: BatchPlan) -> str:
     return scheduler.dialect.render(_filled(project, plan, scheduler).request)
 
 
-def script_path(project: Project, uuid: str) -> Path:
-    """Give where the batch script of an allocation lies."""
-    return folder(project) / f"{uuid}.sh"
+def scheduler_of(project: Project, name: str) -> Scheduler:
+    """Give a scheduler by name, asked within the budget of a project."""
+    return Scheduler(named(name), folder(project))
 
 
-def inherited() -> dict[str, str]:
-    """Give what a batch script sets as it is here."""
-    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+def _left(project: Project, names: Sequence[str]) -> bool:
+    """Tell whether a task of these maps, or of what they build on, has not ended."""
+    maps = project.registry.select_maps(names)
+    return any(map.counts[state] for map in maps for state in (State.WAITING, State.PENDING, State.RUNNING))
+
+
+def _plan(project: Project, wanted: Wanted, form: Form, scheduler: str) -> BatchPlan:
+    uuid = new_uuid()
+    request = Request(
+        scheduler=scheduler, nodes=form.nodes, slots=form.slots, time=form.time, queue=wanted.queue,
+        account=wanted.account, exclude=wanted.exclude, options=wanted.options, setup=wanted.setup,
+        environ={name: os.environ[name] for name in INHERITED if name in os.environ},
+    )
+    return BatchPlan(
+        uuid=uuid, chain=uuid, project=str(project.root), names=wanted.names, request=request, python=sys.executable,
+        max_fails=wanted.max_fails, nice=wanted.nice, on_finish=wanted.on_finish, resubmit=wanted.resubmit,
+    )
 
 
 def _filled(project: Project, plan: BatchPlan, scheduler: Scheduler) -> BatchPlan:

@@ -21,12 +21,17 @@ def folder(project: Project) -> Path:
 
 def plan_path(project: Project, uuid: str) -> Path:
     """Give where the plan of an allocation lies."""
-    return folder(project) / f"{uuid}.plan"
+    return project.dir / FOLDER / f"{uuid}.plan"
+
+
+def script_path(project: Project, uuid: str) -> Path:
+    """Give where the batch script of an allocation lies."""
+    return project.dir / FOLDER / f"{uuid}.sh"
 
 
 def output_path(project: Project, uuid: str) -> Path:
     """Give where the output of an allocation's script goes."""
-    return folder(project) / f"{uuid}.out"
+    return project.dir / FOLDER / f"{uuid}.out"
 
 
 def cancelled_path(project: Project, chain: str) -> Path:

@@ -65,20 +65,25 @@ class Judge:
     def verdicts(self, jobs: Sequence[JobRecord]) -> dict[str, Verdict]:
         """Judge jobs that have not been closed, by uuid, with one question to each scheduler at most."""
         new = [job for job in jobs if job.uuid not in self._known]
-        asked: dict[str, list[JobRecord]] = {}
+        here = {job.uuid: verdict for job in new if (verdict := self._here(job)) is not None}
+        told = self.told([job for job in new if job.uuid not in here])
         for job in new:
-            verdict = self._here(job)
-            if verdict is not None:
-                self._known[job.uuid] = verdict
-            elif job.owner.get("scheduler") in DIALECTS and isinstance(job.owner.get("id"), str):
-                asked.setdefault(str(job.owner["scheduler"]), []).append(job)
+            if job.uuid in here:
+                self._known[job.uuid] = here[job.uuid]
+            elif _has_scheduler(job):
+                self._known[job.uuid] = self._judged(str(job.owner["scheduler"]), job, told.get(job.uuid))
             else:
                 self._known[job.uuid] = self._without_evidence(job, "nobody here can ask about it")
-        for name, some in asked.items():
-            seen = self._seen(name, some)
-            for job in some:
-                self._known[job.uuid] = self._judged(name, job, seen.get(job.uuid))
         return {job.uuid: self._known[job.uuid] for job in jobs}
+
+    def told(self, jobs: Sequence[JobRecord]) -> dict[str, Seen]:
+        """Give what schedulers say of jobs that they have or had, by uuid."""
+        asked: dict[str, list[JobRecord]] = {}
+        for job in jobs:
+            if _has_scheduler(job):
+                asked.setdefault(str(job.owner["scheduler"]), []).append(job)
+        answers = [self._seen(name, some) for name, some in asked.items()]
+        return {uuid: seen for answer in answers for uuid, seen in answer.items()}
 
     def _here(self, job: JobRecord) -> Verdict | None:
         """Judge by what lies on this file system and runs on this host."""
@@ -219,6 +224,10 @@ class _Memory:
         with suppress(OSError):
             temporary.write_bytes(msgspec.json.encode(kept))
             temporary.replace(self._path)
+
+
+def _has_scheduler(job: JobRecord) -> bool:
+    return job.owner.get("scheduler") in DIALECTS and isinstance(job.owner.get("id"), str)
 
 
 def _absent(seen: Seen | None) -> float | None:

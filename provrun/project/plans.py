@@ -10,7 +10,7 @@ import msgspec
 
 from provrun.core.allocation import Request
 from provrun.errors import NotFound
-from provrun.project.marks import plan_path
+from provrun.project.marks import folder, plan_path
 from provrun.project.project import Project
 from provrun.project.running import MaxFails, new_uuid
 
@@ -47,6 +47,7 @@ def successor(plan: BatchPlan, after: str) -> BatchPlan:
 
 def write_plan(project: Project, plan: BatchPlan) -> Path:
     """Write a plan, readable by its owner alone; on disk before anybody can be told of it."""
+    folder(project)
     path = plan_path(project, plan.uuid)
     temporary = path.with_suffix(f".{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

@@ -88,13 +88,14 @@ def job_document(view: View, job: JobRecord) -> Document:
 
     ``scheduler_state`` is what its scheduler says of it as long as it has not ended.
     """
-    verdict = view.judge(job) if job.state in ("queued", "running") else None
+    unfinished = job.state in ("queued", "running")
+    stage = view.judge.stage(job) if unfinished else None
     return {
         "id": job.id, "uuid": job.uuid, "job_kind": job.kind, "state": job.state, "user": job.user, "node": job.node,
         "slots": job.slots, "ranks": job.ranks, "started": moment(job.started), "ended": moment(job.ended),
-        "reason": job.reason, "over": verdict is not None and verdict.over is True,
+        "reason": job.reason, "over": unfinished and view.over(job),
         "scheduler": job.owner.get("scheduler"), "scheduler_id": job.owner.get("id"),
-        "scheduler_state": str(verdict.stage) if verdict is not None and verdict.stage is not None else None,
+        "scheduler_state": None if stage is None else str(stage),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from provrun.core.answers import ContextRecord, Shown
 from provrun.core.canonical import Blob, decode
@@ -15,7 +15,7 @@ from provrun.query.rows import Rows, accepted_text
 from provrun.query.staleness import Digest, ReadResults, Staleness
 
 if TYPE_CHECKING:
-    from provrun.core.allocation import Verdict
+    from provrun.core.allocation import Stage, Verdict
     from provrun.core.environment import Environment
     from provrun.ports import Reads
 
@@ -25,6 +25,16 @@ class Captured(NamedTuple):
 
     out: bytes = b""
     err: bytes = b""
+
+
+class Judge(Protocol):
+    """Says how a job stands that never said that it ended."""
+
+    def __call__(self, job: JobRecord) -> Verdict:
+        """Give by what evidence it is over or not."""
+
+    def stage(self, job: JobRecord) -> Stage | None:
+        """Give what its scheduler says of it; None if it has none, or nothing is said."""
 
 
 class Contexts(Mapping[int, ContextRecord]):
@@ -55,13 +65,13 @@ class View:
 
     ``folder`` gives the absolute folder the tasks of a map start in, ``digest`` the SHA-256 of a file now, ``pack`` the
     record at a place of a job's packs (by the job's uuid), ``log`` reads such a record as what an attempt printed,
-    ``judge`` says by what evidence a job that never said that it ended is over or not. ``now`` is the present time in
-    microseconds; ``environment`` overrules the environment captured last.
+    ``judge`` says how a job stands that never said that it ended. ``now`` is the present time in microseconds;
+    ``environment`` overrules the environment captured last.
     """
 
     def __init__(
         self, reads: Reads, *, folder: Callable[[MapRecord], str], digest: Digest,
-        pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], judge: Callable[[JobRecord], Verdict],
+        pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], judge: Judge,
         now: int, environment: Environment | None = None,
     ) -> None:
         self.reads = reads

@@ -1,0 +1,106 @@
+"""`launch`: hand jobs to the scheduler of a cluster, or run in the background here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provrun.cli.options import Face, MapName, command
+from provrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from provrun.project.launching import Launched, Submitted
+
+SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "local")
+
+
+@command("provrun launch scan --nodes 4 --time 2h", "provrun launch --scheduler local", name="launch")
+@click.argument("maps", metavar="[MAP]...", nargs=-1, type=MapName())
+@click.option("--nodes", type=click.IntRange(1), metavar="N", help="Nodes of each job, with one MPI rank on each.")
+@click.option("--slots", type=click.IntRange(1), metavar="N", help="Tasks at once on a node (default: its cores).")
+@click.option("--time", metavar="D", help="Time limit of each job, as 2h or 1-00:00:00.")
+@click.option("--jobs", type=click.IntRange(1), metavar="K", help="So many jobs that share the maps.")
+@click.option("--area", type=click.FloatRange(0, min_open=True), metavar="CORE-HOURS",
+              help="Choose nodes, time and jobs to spend this.")
+@click.option("--scheduler", metavar="|".join(SCHEDULERS), help="The scheduler (default: the one found here).")
+@click.option("--queue", metavar="Q", help="Its queue or partition.")
+@click.option("--account", metavar="A", help="Who pays.")
+@click.option("--exclude", metavar="NODES", multiple=True, help="Nodes not to use: n3,n[7-9].")
+@click.option("--option", "options", metavar="KEY=VALUE", multiple=True, help="One more directive for the script.")
+@click.option("--setup", metavar="LINE|FILE", multiple=True, help="Shell to run before: 'module load gcc'.")
+@click.option("--resubmit", type=click.Choice(["auto", "chain", "off"]), default="auto", show_default=True,
+              help="When time is up: jobs submit their successor, or are submitted one after another now.")
+@click.option("--links", type=click.IntRange(1), metavar="N", help="Jobs of a chain that is submitted now.")
+@click.option("--on-finish", metavar="COMMAND", help="Run by the last job when nothing is left to do.")
+@click.option("--max-fails", metavar="N|P%", help="Stop when so many tasks have failed.")
+@click.option("--nice", type=click.IntRange(0, 19), default=0, metavar="N", help="Give way to other processes.")
+@click.option("--dry-run", is_flag=True, help="Print the batch script and submit nothing.")
+def launch(face: Face, maps: tuple[str, ...], dry_run: bool, **given: Any) -> None:
+    """Hand jobs to a scheduler that run tasks of these maps and of all they build on (default: of all maps).
+
+    What is left when the time of a job is up goes on in the next one, by itself.
+    """
+    from provrun.cli.run import parse_max_fails
+    from provrun.core.units import parse_duration
+    from provrun.project.launching import Wanted
+    from provrun.project.launching import launch as launched
+
+    given |= {
+        "time": None if given["time"] is None else parse_duration(given["time"]),
+        "exclude": tuple(node for text in given["exclude"] for node in nodes(text)),
+        "options": tuple(_option(text) for text in given["options"]),
+        "setup": tuple(line for text in given["setup"] for line in _setup(text)),
+        "max_fails": parse_max_fails(given["max_fails"]),
+    }
+    done = launched(face.project(), Wanted(names=maps, **given), dry=dry_run)
+    following = "provrun job list" if done.jobs else f"provrun status {' '.join(maps)}".rstrip()
+    if dry_run and done.scripts:
+        following = "the same command without --dry-run"
+    rows = [_row(each, script) for each, script in zip(done.jobs, done.scripts, strict=False)]
+    document = {
+        "jobs": rows, "scheduler": done.scheduler, "script": done.scripts[0] if done.scripts else None,
+        "dry_run": dry_run, "shape": done.form.document, "reasons": list(done.form.why), "next": following,
+    }
+    face.out.answer(document, refs=[str(row["ref"]) for row in rows], text=_told(done, dry_run, following))
+
+
+def _row(each: Submitted, script: str) -> dict[str, object]:
+    request = each.plan.request
+    return {
+        "ref": f"job:{each.job}", "id": each.job, "uuid": each.plan.uuid, "scheduler": request.scheduler,
+        "scheduler_id": each.id, "name": request.name, "nodes": request.nodes, "slots": request.slots,
+        "time": request.time, "after": request.after, "script": script, "output": request.output,
+    }
+
+
+def _told(done: Launched, dry: bool, following: str) -> str:
+    if not done.scripts:
+        return f"nothing to launch: no task is left to do\nnext: {following}"
+    if dry:
+        return done.scripts[0].rstrip("\n")
+    lines = [*done.form.why]
+    for each in done.jobs:
+        after = f", after {each.plan.request.after}" if each.plan.request.after is not None else ""
+        lines.append(f"job:{each.job} is {done.scheduler} job {each.id}{after}")
+    return "\n".join([*lines, f"next: {following}"])
+
+
+def nodes(text: str) -> list[str]:
+    """Split a list of nodes at the commas that stand in no brackets."""
+    return [node for node in re.split(r",(?![^[]*\])", text) if node]
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    name = name.lstrip("-")
+    if not equals or not name:
+        raise UsageError(f"--option {text}: want KEY=VALUE", value=text, next="--option constraint=skylake")
+    return name, value
+
+
+def _setup(text: str) -> list[str]:
+    path = Path(text)
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.splitlines()
