@@ -40,8 +40,8 @@ def open_job(db: Database, job: JobRecord) -> int:
         # What is known of it at the scheduler stays.
         owner = {**rows.owner(found[2]), **job.owner}
         db.run(
-            "update job set kind=?, state=?, user_name=?, node=?, slots=?, ranks=?, started=?, owner=? where id=?",
-            (job.kind, job.state, job.user, job.node, job.slots, job.ranks, job.started, rows.text(owner), found[0]),
+            "update job set state=?, user_name=?, node=?, slots=?, ranks=?, started=?, owner=? where id=?",
+            (job.state, job.user, job.node, job.slots, job.ranks, job.started, rows.text(owner), found[0]),
         )
     return int(found[0])
 
