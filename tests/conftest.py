@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures.postgres",
     "fixtures.killed_figures",
     "fixtures.launchers",
+    "fixtures.mounts",
     "fixtures.processes",
     "fixtures.runs",
     "fixtures.slurm",

@@ -69,6 +69,11 @@ class Attempt:
         """Name the attempt."""
         return self.start.key
 
+    @property
+    def name(self) -> bytes:
+        """Give what stands in its $PROVRUN_ATTEMPT."""
+        return f"{self.recipe.run.name}/{self.start.index}#{self.start.number}".encode()
+
     def exceeded_memory(self, kib: int) -> None:
         """End it: its processes hold so many KiB together."""
         self.why = Outcome.MEMORY

@@ -20,6 +20,19 @@ class Stream(msgspec.Struct, frozen=True, array_like=True):
     cut: int = 0
     tail: bytes = b""
 
+    @property
+    def size(self) -> int:
+        """Count all bytes, those that were cut too."""
+        return len(self.head) + self.cut + len(self.tail)
+
+    def trimmed(self) -> Stream:
+        """Give as much of it as a log keeps, where more was kept for a result."""
+        if len(self.head) <= HEAD:
+            return self
+        rest = self.head[HEAD:]
+        tail = (rest[-TAIL:] + self.tail)[-TAIL:]
+        return Stream(self.head[:HEAD], self.size - HEAD - len(tail), tail)
+
     def text(self) -> bytes:
         """Give all that was kept, with a line that says how much is missing where something is."""
         if not self.cut:

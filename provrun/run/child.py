@@ -74,6 +74,7 @@ class Child:
         self._end = 0
         self._told = 0
         self._long = True
+        self._doubtful = False
         self._fresh = False
         self._cpu = 0
         self._children = 0
@@ -131,6 +132,9 @@ class Child:
                 restorer.drop(CHECKPOINT)
             restorer.restore()
             self._folder.clear()
+            if self._doubtful and not restorer.check():
+                self._tell()  # what it has been left with cannot be mended: another child takes the rest
+                os._exit(0)
 
     def _attempt(self, run: RunMap, start: Start, loaded: int, wall: int, begun: int) -> None:
         contents: list[Content] = []
@@ -167,6 +171,7 @@ class Child:
             artifacts = [artifact for artifact in artifacts if artifact.role == "input"]
         now = time.monotonic_ns()
         self._long = now - begun > _LONG
+        self._doubtful = self._long or outcome is not Outcome.SUCCEEDED
         cpu, rss = self._usage()
         self._keep_log(contents)
         result = Result(
@@ -181,6 +186,7 @@ class Child:
         self._hand_over(result, contents)
         if now - self._told > _TELL or self._lane.full:
             self._told = now
+            self._doubtful = True
             self._tell()
 
     def _take_checkpoint(self, run: RunMap, start: Start) -> None:

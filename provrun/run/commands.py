@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import time
@@ -21,20 +20,20 @@ from provrun.run.attempts import Attempt, Scarce, Spent
 from provrun.run.capture import Capture, Log, encode_log
 from provrun.run.declared import CannotStart
 from provrun.run.files import FileProblem
-from provrun.run.limits import end_gently, limit_data
+from provrun.run.limits import SCARCE, end_gently, limit_data
 from provrun.run.outcomes import NoResult, died, last_line, not_started, parse, printed, shorten, stored
 from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
-from provrun.run.processes import kill_tree
+from provrun.run.processes import Process, kill_tree, mark_of
 from provrun.run.recipes import CommandRecipe
 from provrun.run.seats import Seat
 from provrun.run.site import Site
 from provrun.run.warnings import SAVING, Warnings
 
 _READ = 1 << 16
+_PIPES = 2  # descriptors that a command costs
 _FRESH = 0.002  # seconds in which a pipe, which holds 64 KiB, is not listened to
 _AFTER_EXIT = 1 << 20  # the largest pipe: whoever still writes after the task's end is not listened to
-_SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _NO_MEMORY = ("MemoryError", "bad_alloc", "annot allocate", "ut of memory")
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a command would inherit that
 
@@ -67,7 +66,7 @@ class Commands:
         except CannotStart as problem:
             self._site.reports.add(not_started(queue.popleft(), problem.message))
             return True
-        if not seats.fits(cores, gpus) or self._short:
+        if self._short or not seats.fits(cores, gpus) or not self._site.descriptors.take(_PIPES):
             return False
         queue.popleft()
         self._start(recipe, start, seats.take(cores, gpus))
@@ -116,6 +115,13 @@ class Commands:
             if attempt.recipe.policy.checkpoint and attempt.warned is None:
                 self._warn(attempt, seconds)
 
+    def owns(self, process: Process) -> bool:
+        """Tell whether an orphan is in the session of a running attempt, or carries its name."""
+        if process.session in self._running:
+            return True
+        mark = mark_of(process.pid, "PROVRUN_ATTEMPT")
+        return mark is not None and any(attempt.name == mark for attempt in self._running.values())
+
     def _warn(self, attempt: Attempt, seconds: float) -> None:
         attempt.warned = set()
         self._warnings.add(attempt)
@@ -161,13 +167,14 @@ class Commands:
     def _leave(self, attempt: Attempt) -> None:
         self._site.leave_desk(attempt.desk)
         self._site.seats.leave(attempt.seat)
+        self._site.descriptors.leave(_PIPES)
 
     def _spawn(self, attempt: Attempt) -> None:
         recipe, start, desk = attempt.recipe, attempt.start, attempt.desk
+        desk.write_params(start.params.encode())
         words = recipe.words(attempt.names)
         path = recipe.executable(words[0])
         environment = recipe.variables(start, desk, attempt.names, attempt.seat)
-        desk.write_params(start.params.encode())
         try:
             # Every time: a task may have removed the folder, and another made it again.
             os.chdir(recipe.workdir)
@@ -198,7 +205,7 @@ class Commands:
         except OSError as error:
             os.close(attempt.out_fd)
             os.close(attempt.err_fd)
-            if error.errno in _SCARCE:
+            if error.errno in SCARCE:
                 raise Scarce(f"cannot run {words[0]}: {error.strerror}") from None
             recipe.forget(words[0])
             raise CannotStart(f"cannot run {words[0]}: {error.strerror}") from None
@@ -312,7 +319,7 @@ class Commands:
                 if recipe.result == "file":
                     result = parse(_read_result(attempt.desk.result), "the result file")
                 else:
-                    result = printed(recipe.result, out.text())
+                    result = printed(recipe.result, out)
                 artifacts = artifacts + self._site.files.outputs(attempt.recipe.workdir, attempt.outputs)
             except (NoResult, FileProblem) as problem:
                 outcome, error, result = Outcome.EXIT, shorten(problem.message), None
@@ -321,7 +328,7 @@ class Commands:
             artifacts = artifacts + more
         log = None
         if not (attempt.out.empty and attempt.err.empty):
-            log = self._site.pack.append(LOG, encode_log(Log(out, err)))
+            log = self._site.pack.append(LOG, encode_log(Log(out.trimmed(), err)))
         return Result(
             start.map, start.index, start.number, outcome, attempt.started, spent.wall, spent.cpu,
             max(spent.max_rss, attempt.peak), False, detail, error,

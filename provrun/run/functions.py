@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -20,14 +22,16 @@ from provrun.run.nurseries import FunctionMap, Nurseries, Nursery
 from provrun.run.outcomes import died, not_started
 from provrun.run.packing import pack_outputs
 from provrun.run.packs import LOG
-from provrun.run.processes import kill_tree
+from provrun.run.processes import Process, kill_tree, mark_of
 from provrun.run.site import Site
 from provrun.run.warnings import SAVING
 from provrun.run.workers import Handed, Places, Worker, decode_results
 
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # ns of the clock in which the kernel tells when a process began
 _SETTLE = 0.002  # seconds after which it is known what a child has started before it saw a revocation
 _LOOK = 0.1
 _STUCK = 0.1  # seconds a task may take before those handed over behind it are taken back
+_LAST_WORDS = 5.0  # seconds in which the socket of a child that has been killed is closed
 _IDLE = 5.0  # seconds after which an idle child is let go
 
 
@@ -41,7 +45,7 @@ class Functions:
         self._site = site
         self._seats = site.seats
         self._again = again
-        self._places = Places(2 * self._seats.slots + 2)
+        self._places = Places(2 * self._seats.slots + 2, site.descriptors)
         self._maps: dict[int, FunctionMap] = {}
         self._nurseries = Nurseries(site, self._places.memory, self._maps, self)
         self._looking = False
@@ -102,6 +106,21 @@ class Functions:
         for worker in self._workers():
             if worker.keeps:
                 self._warn(worker, seconds)
+
+    def owns(self, process: Process) -> bool:
+        """Tell whether an orphan is in the session of a child whose task is older, or carries the task's name."""
+        mark = mark_of(process.pid, "PROVRUN_ATTEMPT")
+        for worker in self._places.workers:
+            start = worker.running
+            if start is None:
+                continue
+            if process.session == worker.pid:
+                age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - process.started * _TICK
+                if age < time.monotonic_ns() - worker.place.lane.begun + 2 * _TICK:
+                    return True
+            if mark is not None and mark == f"{worker.handed.map.run.name}/{start.index}#{start.number}".encode():
+                return True
+        return False
 
     def _warn(self, worker: Worker, seconds: float) -> None:
         worker.warn()
@@ -208,8 +227,9 @@ class Functions:
 
     def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None:
         """Take what a child has left behind, and judge the task it died of."""
-        while not self._hear(worker):
-            pass
+        end = time.monotonic() + _LAST_WORDS
+        while not self._hear(worker) and time.monotonic() < end:
+            select.select([worker.channel], [], [], 0.1)
         for result in worker.remains():
             self._report(worker.handed, result, result.artifacts)
         if worker.running is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -13,6 +14,8 @@ from provrun.run.processes import kill_tree, table, tree
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Errors of a system that has none left of something, which it may have when another process has ended."""
 _POLL = 0.1  # at 2 Hz a task allocated six times its limit before it was seen
 _BACKSTOP = 1.5
 

@@ -7,21 +7,23 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from mmap import mmap
 from typing import Protocol
 
 from provrun.core.messages import RunMap, Start
 from provrun.run import lines
-from provrun.run.declared import Declared
+from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import Seen
 from provrun.run.lines import Born, Ended, Fork, Import, Imported
 from provrun.run.nursery import LARGEST_CONTROL, be_nursery
-from provrun.run.processes import kill_tree
+from provrun.run.processes import Process, children, command_of, kill_tree, read_process
 from provrun.run.recipes import TaskPolicy, task_environment
 from provrun.run.site import Site
 from provrun.run.uses import Uses
 from provrun.run.workers import Place, Worker
 
+Folder = tuple[int, int]  # device and number of a working folder
 NurseryKey = tuple[str, str, int, int, int]
 
 _AIM = 0.02  # seconds of work in one message
@@ -66,7 +68,7 @@ class Nursery:
     """One nursery process; a ``bare`` one has imported nothing, so that its children do."""
 
     def __init__(
-        self, key: NurseryKey, policy: TaskPolicy, pid: int, control: socket.socket, bare: bool
+        self, key: NurseryKey, policy: TaskPolicy, pid: int, control: socket.socket, bare: bool, folder: Folder
     ) -> None:
         self.key = key
         self.policy = policy
@@ -79,6 +81,7 @@ class Nursery:
         self.workers: dict[int, Worker] = {}
         self.retired = False
         self.control = control
+        self.folder = folder
 
     def say(self, message: lines.ToNursery, fds: list[int] | None = None) -> None:
         """Send a message; of a nursery that has died its exit will tell."""
@@ -108,6 +111,8 @@ class Keeper(Protocol):
 
     def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None: ...
 
+    def owns(self, process: Process) -> bool: ...
+
     def let_go(self, nursery: Nursery, worker: Worker) -> None: ...
 
 
@@ -127,7 +132,13 @@ class Nurseries:
 
     def of(self, map: FunctionMap, example: Start) -> Nursery:
         """Give the nursery in which a map's module is imported or being imported; raises `CannotStart`."""
+        try:
+            status = os.stat(map.workdir)
+        except OSError as error:
+            raise CannotStart(f"cannot enter the folder {map.workdir}: {error.strerror}") from None
         nursery = self._all.get(map.key)
+        if nursery is not None and nursery.folder != (status.st_dev, status.st_ino):
+            nursery = self.renew(nursery)  # it was removed and made again
         if nursery is None:
             nursery = self._start(map.key, map.policy, bare=False)
         elif map.uses.changed():
@@ -164,12 +175,17 @@ class Nurseries:
         workdir, place = key[:2]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environ = task_environment(self._site, policy)
+        try:
+            status = os.stat(workdir)
+            there = status.st_dev, status.st_ino
+        except OSError:  # its tasks will be told
+            there = 0, 0
         pid = os.fork()
         if pid == 0:
             project, folder = self._site.project, self._site.child_folder()
             be_nursery(theirs, self._memory, place, project, workdir, environ, folder)
         theirs.close()
-        nursery = self._all[key] = Nursery(key, policy, pid, ours, bare)
+        nursery = self._all[key] = Nursery(key, policy, pid, ours, bare, there)
         self._site.loop.on_exit(pid, lambda _: self._ended(nursery))
         self._site.loop.watch(ours.fileno(), lambda: self._hear(nursery))
         return nursery
@@ -225,19 +241,46 @@ class Nurseries:
                 self._maps[number].uses.arrived(self._site.reports)
 
     def _ended(self, nursery: Nursery) -> None:
-        """Reap a nursery; if it was not let go its import has killed it, or somebody has."""
+        """Reap a nursery; if it was not let go its import has killed it, or somebody has.
+
+        Its children are this process's now, and need it for nothing.
+        """
         os.waitpid(nursery.pid, 0)
         while nursery.waiting():
             self._hear(nursery)
+        if any(not worker.pid for worker in nursery.workers.values()):
+            self._kill_unnamed()
         for number, worker in list(nursery.workers.items()):
-            if worker.pid:
-                kill_tree(worker.pid)
+            if worker.pid and _is_ours(worker.pid):
+                self._site.loop.on_exit(worker.pid, partial(self._adopted_ended, nursery, number))
+                continue
+            worker.end(None, "")
             del nursery.workers[number]
             self._keeper.ended(nursery, worker, Ended(number, worker.pid, signal.SIGKILL, 0, 0))
         if not nursery.retired:
             self._go_bare(nursery)
 
+    def _adopted_ended(self, nursery: Nursery, number: int, pid: int) -> None:
+        _, status, usage = os.wait4(pid, 0)
+        cpu = int((usage.ru_utime + usage.ru_stime) * 1e6)
+        worker = nursery.workers.pop(number)
+        self._keeper.ended(nursery, worker, Ended(number, pid, status, cpu, usage.ru_maxrss))
+        self._close(nursery)
+
+    def _kill_unnamed(self) -> None:
+        """Kill children that a dead nursery has forked without saying so: copies of this process that nobody owns."""
+        for pid in children():
+            if pid not in self._site.loop.child_pids and command_of(pid) == command_of(os.getpid()):
+                process = read_process(pid)
+                if process is not None and not self._keeper.owns(process):
+                    kill_tree(pid)
+
     def _close(self, nursery: Nursery) -> None:
         if nursery.retired and not nursery.workers and nursery.control.fileno() >= 0:
             self._site.loop.unwatch(nursery.control.fileno())
             nursery.control.close()
+
+
+def _is_ours(pid: int) -> bool:
+    process = read_process(pid)
+    return process is not None and process.parent == os.getpid()

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from mmap import mmap
@@ -90,7 +91,7 @@ class Nursery:
             self._close(fds)
             self._say(Born(message.lane, 0))
             return
-        pid = os.fork()
+        pid = _fork()
         if pid == 0:
             self._be_child(message, sock, out, err)
         self._close(fds)
@@ -136,6 +137,16 @@ class Nursery:
                 if lane is not None:
                     cpu = int((usage.ru_utime + usage.ru_stime) * 1e6)
                     self._say(Ended(lane, pid, status, cpu, usage.ru_maxrss))
+
+
+def _fork() -> int:
+    """Fork; wait a little where the system has no room for one more process just now."""
+    for pause in (0.02, 0.1, 0.5, 2.0):
+        try:
+            return os.fork()
+        except BlockingIOError:
+            time.sleep(pause)
+    return os.fork()
 
 
 def _is_forkable() -> bool:

@@ -13,12 +13,15 @@ from provrun.core.messages import Result, Start
 from provrun.core.records import Artifact, ResultMode
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError
+from provrun.run.capture import Stream
 from provrun.run.limits import OomKills
 from provrun.run.packs import BLOB, PackWriter
 
 INLINE = 1 << 16
 """Results whose canonical text is longer go into the pack."""
 _LINE = 200
+_SHELL_KILLED = 128 + signal.SIGKILL
+_NO_MEMORY = "killed by the kernel: the node, or the job's share of it, had no memory left"
 _JSON_STARTS = frozenset(b"[{-0123456789")
 
 
@@ -54,13 +57,11 @@ def died(status: int, oom_kills: OomKills) -> tuple[Outcome, int, str]:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGKILL and oom_kills.new():
-            return (
-                Outcome.MEMORY,
-                number,
-                "killed by the kernel: the node, or the job's share of it, had no memory left",
-            )
+            return Outcome.MEMORY, number, _NO_MEMORY
         return Outcome.SIGNAL, number, f"killed by {signal_name(number)}"
     code = os.WEXITSTATUS(status)
+    if code == _SHELL_KILLED and oom_kills.new():  # a shell tells so of the process that it has waited for
+        return Outcome.MEMORY, signal.SIGKILL, _NO_MEMORY
     return Outcome.EXIT, code, f"exit code {code}"
 
 
@@ -95,15 +96,17 @@ def stored(result: Found, pack: PackWriter) -> tuple[Found, list[Artifact]]:
     return short, [Artifact("result", "", digest, len(content), None, pack.append(BLOB, content))]
 
 
-def printed(mode: ResultMode, out: bytes) -> Found | None:
+def printed(mode: ResultMode, out: Stream) -> Found | None:
     """Find the result in what a command printed: None for none; raise `NoResult` where one was promised."""
     if mode == "auto":
-        return _last_value(out)
+        return _last_value(out.text())
+    if mode in ("stdout-json", "stdout-text") and out.cut:
+        raise NoResult(f"stdout has {out.size} bytes, too many for a result: let it be an output file")
     if mode == "stdout-json":
-        return parse(out, "stdout")
+        return parse(out.text(), "stdout")
     if mode == "stdout-text":
         try:
-            return found(out.decode().removesuffix("\n"))
+            return found(out.text().decode().removesuffix("\n"))
         except UnicodeDecodeError:
             raise NoResult("stdout is no UTF-8 text") from None
     return None

@@ -99,6 +99,8 @@ def kill(pids: Iterable[int], number: int = signal.SIGKILL) -> int:
 
 def kill_tree(root: int) -> None:
     """Kill a task's processes until none is left: what it forks meanwhile is found in the next round."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(root, signal.SIGKILL)  # at one stroke, in which nobody can fork
     for _ in range(100):
         if not kill(process.pid for process in tree(root, table())):
             return
@@ -113,6 +115,21 @@ def kill_descendants(but: Iterable[int] = ()) -> None:
             return
         _reap()
         time.sleep(0.001)
+
+
+def command_of(pid: int) -> bytes:
+    """Give the words of a process's command as the kernel keeps them; none if they cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def mark_of(pid: int, name: str) -> bytes | None:
+    """Give the value that a variable had when a process was executed, if that can be seen."""
+    start = f"{name}=".encode()
+    return next((mark[len(start) :] for mark in _environment(pid) if mark.startswith(start)), None)
 
 
 def children() -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import warnings
@@ -21,12 +22,19 @@ _SIGNALS = tuple(
 )  # fmt: skip
 
 
+_LIMITS = (
+    resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_STACK, resource.RLIMIT_CORE,
+    resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_NPROC,
+)  # fmt: skip
+
+
 class Restorer:
     """Remembers folder, environment, umask, signal handlers, warning filters and standard streams."""
 
     def __init__(self, workdir: str) -> None:
         self._workdir = workdir
-        self._folder = os.open(workdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._enter()
+        self._limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
         # The dictionary behind `os.environ`: comparing it is a hundred times as fast as comparing the mapping.
         self._now = cast("dict[bytes, bytes]", vars(os.environ)["_data"])
         self._environment = dict(self._now)
@@ -50,8 +58,7 @@ class Restorer:
         try:
             os.fchdir(self._folder)
         except OSError:  # closed by somebody who closes all descriptors
-            self._folder = os.open(self._workdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            os.fchdir(self._folder)
+            self._enter()
         os.umask(self._umask)
         if self._now != self._environment:
             self._restore_environment()
@@ -63,6 +70,30 @@ class Restorer:
             cast("list[object]", warnings.filters)[:] = self._filters
         if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
             sys.stdin, sys.stdout, sys.stderr = self._streams
+
+    def check(self) -> bool:
+        """Put back what is looked at only now and then: folder, limits, blocked signals; tell whether it could be.
+
+        The folder may have been removed and made again, and then the one this process is in is not it.
+        """
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            now = os.stat(self._workdir)
+            if (now.st_dev, now.st_ino) != self._place:
+                os.close(self._folder)
+                self._enter()
+            for number, limits in self._limits:
+                if resource.getrlimit(number) != limits:
+                    resource.setrlimit(number, limits)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _enter(self) -> None:
+        self._folder = os.open(self._workdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fchdir(self._folder)
+        status = os.fstat(self._folder)
+        self._place = status.st_dev, status.st_ino
 
     def flush(self) -> None:
         """Write what Python still holds of the standard streams; one that a task has closed is opened again."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
+from contextlib import suppress
 
+from provrun.run.declared import CannotStart
 from provrun.run.files import Files
 from provrun.run.folder import Folder, remove
 from provrun.run.limits import MemoryWatch, OomKills
@@ -12,7 +16,36 @@ from provrun.run.reports import Reports
 from provrun.run.seats import Seats
 from provrun.run.setup import Setup
 
+_OWN_DESCRIPTORS = 32  # of the spawner itself, and for looking at processes, digesting and forking
+_EACH_SLOT = 6  # pipes of a command, or socket and tapes of a child, and those of a child that is on its way out
 _MEMORY_FOLDER = "/dev/shm"  # writing a parameter file takes 8 us there and 170 us on ext4
+
+
+class Descriptors:
+    """How many file descriptors are left for tasks: who opens the last one can do nothing more, not even say so."""
+
+    def __init__(self, slots: int) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _OWN_DESCRIPTORS + slots * _EACH_SLOT
+        if soft < wanted:
+            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self._left = soft - _OWN_DESCRIPTORS
+        self._taken = 0
+
+    def take(self, count: int) -> bool:
+        """Take some, if there are any left; whoever is the only one always may."""
+        if count > self._left and self._taken:
+            return False
+        self._left -= count
+        self._taken += count
+        return True
+
+    def leave(self, count: int) -> None:
+        """Give back what was closed."""
+        self._left += count
+        self._taken -= count
 
 
 class Desk:
@@ -23,29 +56,48 @@ class Desk:
     def __init__(self, folder: str, files: str) -> None:
         self.folder = folder
         self._folder = Folder(folder)
+        self._put(files)
+
+    def _put(self, files: str) -> None:
         self.params = files + ".params"
         self.result = files + ".result"
         self.variables = {
             b"PROVRUN_PARAMS": os.fsencode(self.params),
             b"PROVRUN_RESULT": os.fsencode(self.result),
-            b"PROVRUN_TMPDIR": os.fsencode(folder),
+            b"PROVRUN_TMPDIR": os.fsencode(self.folder),
         }
         self._params = self._size = -1
 
     def write_params(self, data: bytes) -> None:
-        """Write the parameters of the next task to the file that was there for the last one."""
+        """Write the parameters of the next task to the file that was there for the last one; raise `CannotStart`."""
+        try:
+            self._write_params(data)
+        except OSError:
+            # Memory is full, perhaps of another task's files: disk will do.
+            if self._params >= 0:
+                os.close(self._params)
+            self._put(self.folder)
+            try:
+                self._write_params(data)
+            except OSError as error:
+                text = f"cannot write its parameters to {self.params}: {error.strerror}"
+                raise CannotStart(text, value=self.params) from None
+
+    def _write_params(self, data: bytes) -> None:
         if self._params < 0 or not os.fstat(self._params).st_nlink:
             if self._params >= 0:  # a task has put another file in its place
                 os.close(self._params)
             self._params = os.open(self.params, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.pwrite(self._params, data, 0)
+        written = os.pwrite(self._params, data, 0)
+        if written < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if len(data) != self._size:
             os.ftruncate(self._params, len(data))
             self._size = len(data)
 
-    def clear(self) -> None:
-        """Remove what a task left behind."""
-        self._folder.clear()
+    def clear(self) -> str | None:
+        """Remove what a task left behind; give where it lies now if it is so much that this should be done aside."""
+        return self._folder.set_aside()
 
 
 class Site:
@@ -55,6 +107,7 @@ class Site:
         self.loop = loop
         self.reports = reports
         self.seats = seats
+        self.descriptors = Descriptors(seats.slots)
         self.pack = reports.pack
         self.files = Files(reports.asides)
         self.memory = MemoryWatch(loop)
@@ -87,7 +140,9 @@ class Site:
 
     def leave_desk(self, desk: Desk) -> None:
         """Take them back, cleared."""
-        desk.clear()
+        left = desk.clear()
+        if left is not None:
+            self.reports.asides.run(lambda: remove(left), lambda _: None)
         self._desks.append(desk)
 
     def close(self) -> None:

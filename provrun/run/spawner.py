@@ -23,7 +23,15 @@ from provrun.run.limits import GRACE
 from provrun.run.loop import Loop
 from provrun.run.outcomes import not_started
 from provrun.run.packs import PackWriter
-from provrun.run.processes import become_subreaper, children, kill_descendants, kill_tree
+from provrun.run.processes import (
+    Process,
+    become_subreaper,
+    children,
+    kill,
+    kill_descendants,
+    kill_tree,
+    read_process,
+)
 from provrun.run.reports import Reports
 from provrun.run.seats import Seats
 from provrun.run.setup import SOCKET, Setup
@@ -31,6 +39,7 @@ from provrun.run.site import Site
 
 RECORDING = 2.0  # seconds that the manager should have to record what was given back
 _STRAYS = 0.5  # seconds between looks for processes that tasks left behind
+_HUNT = 200
 
 
 class Runner(Protocol):
@@ -47,6 +56,9 @@ class Runner(Protocol):
 
     def stop(self, now: bool) -> None:
         """Give back what has not started, and with ``now`` end and give back what runs."""
+
+    def owns(self, process: Process) -> bool:
+        """Tell whether an orphan belongs to a task that still runs."""
 
     def warn(self, seconds: float) -> None:
         """Let tasks with a checkpoint save where they are; those that still run after the seconds are given back."""
@@ -181,12 +193,24 @@ class Spawner:
             runner.warn(seconds)
 
     def _look_for_strays(self) -> None:
-        """Kill what tasks that ended have left behind: their orphans have become children of this process."""
-        known = self._loop.child_pids
-        for pid in children():
-            if pid not in known:
+        """Kill what tasks that ended have left behind: their orphans have become children of this process.
+
+        Some flee from one fork to the next, so it looks until there are none, but not for ever.
+        """
+        for _ in range(_HUNT):
+            strays = [pid for pid in children() if pid not in self._loop.child_pids and not self._is_owned(pid)]
+            if not strays:
+                break
+            for pid in strays:
+                kill([pid])
                 kill_tree(pid)
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
         self._loop.later(_STRAYS, self._look_for_strays)
+
+    def _is_owned(self, pid: int) -> bool:
+        process = read_process(pid)
+        return process is not None and any(runner.owns(process) for runner in self._runners.values())
 
 
 class Descriptor:

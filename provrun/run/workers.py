@@ -22,28 +22,34 @@ from provrun.run.lines import Batch, Heavy, Ready, Used
 from provrun.run.loop import Loop
 from provrun.run.processes import kill_tree
 from provrun.run.seats import Seat, Seats
+from provrun.run.site import Descriptors
 from provrun.run.uses import Uses
 
 if TYPE_CHECKING:
     from provrun.run.nurseries import FunctionMap, Nursery
 
+_CHILD = 3  # descriptors that a child costs: a socket and two tapes
 _decoder = msgspec.msgpack.Decoder(list[Result])
 
 
 class Place:
-    """A lane with the two files in memory that stand for stdout and stderr; used by one child after the other."""
+    """A lane, used by one child after the other, with the two files in memory that stand for stdout and stderr."""
 
     def __init__(self, lane: Lane, number: int) -> None:
         self.lane = lane
         self.number = number
-        self.out = make_tape(f"provrun-out-{number}")
-        self.err = make_tape(f"provrun-err-{number}")
+        self.out = self.err = -1
 
-    def clear(self) -> None:
-        """Make all new for the next child."""
+    def open(self) -> None:
+        """Make it ready for a child."""
         self.lane.reset()
-        os.ftruncate(self.out, 0)
-        os.ftruncate(self.err, 0)
+        self.out = make_tape(f"provrun-out-{self.number}")
+        self.err = make_tape(f"provrun-err-{self.number}")
+
+    def close(self) -> None:
+        """Let go of what a child has printed."""
+        os.close(self.out)
+        os.close(self.err)
 
     def thin(self) -> None:
         """Free the memory of output that will be cut."""
@@ -54,8 +60,9 @@ class Place:
 class Places:
     """All lanes of an agent, and who has one."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, descriptors: Descriptors) -> None:
         self.memory = mmap.mmap(-1, SIZE * count)
+        self._descriptors = descriptors
         self.workers: set[Worker] = set()
         self._count = count
         self._made = 0
@@ -63,18 +70,21 @@ class Places:
 
     def take(self) -> Place | None:
         """Give a free place, if there is one."""
-        if self._free:
-            return self._free.pop()
-        if self._made == self._count:
+        if (not self._free and self._made == self._count) or not self._descriptors.take(_CHILD):
             return None
-        self._made += 1
-        return Place(Lane(self.memory, self._made - 1), self._made - 1)
+        if not self._free:
+            self._made += 1
+            self._free.append(Place(Lane(self.memory, self._made - 1), self._made - 1))
+        place = self._free.pop()
+        place.open()
+        return place
 
     def leave(self, worker: Worker) -> None:
         """Take back the place of a child that has ended."""
         if worker in self.workers:
             self.workers.discard(worker)
-            worker.place.clear()
+            worker.place.close()
+            self._descriptors.leave(_CHILD)
             self._free.append(worker.place)
 
 
