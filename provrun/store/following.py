@@ -229,6 +229,9 @@ class Follower(Registry):
                 self._begin_anew(error)
                 continue
             except OSError as error:
+                if not log.folder.exists():
+                    self._detach()
+                    break
                 raise StorageFailed(f"writing the log failed: {error}", value=str(log.folder)) from error
             if isinstance(answer, ProvrunError):
                 raise answer
@@ -310,6 +313,8 @@ class Follower(Registry):
         """
         if self._log is None or self._renew is not None:
             return self._log is None
+        if not self.fold():
+            return False
         uuid = self._log.folder.name
         with self.database.reading():
             left = self.database.one("select 1 from job where state in ('queued', 'running')")
@@ -318,9 +323,7 @@ class Follower(Registry):
                 " ('queued', 'running')",
                 (uuid,),
             )
-        if left is not None or used is None or not self.fold():
-            return False
-        return self.finish()
+        return left is None and used is not None and self.finish()
 
     def finish(self) -> bool:
         """Close the log of the registry for everybody; tell whether."""

@@ -108,7 +108,10 @@ class Log(LogFiles):
         Only by whoever may append for this replica now; nothing is lost when it fails.
         """
         with suppress(OSError):
-            merged = self._merge(self.head(), entry.position - DISTANCE + 1)
+            head = self.head()
+            if head.digest and head.position > entry.position:
+                return  # we were held up, others have gone on
+            merged = self._merge(head, entry.position - DISTANCE + 1)
             self._say(Head(entry.position, entry.digest.hex(), merged))
 
     def _say(self, head: Head) -> None:

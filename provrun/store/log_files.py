@@ -117,14 +117,15 @@ class LogFiles:
             self._probed_at = time.monotonic()
         reason = "is missing" if position <= self._tail else None
         level = head.level(position)
-        highest = max(level, len(head.merged)) + (1 if reason else 0)
-        # What has been merged is not looked for among the loose: who comes late may have put something there.
-        levels = range(level, highest + 1) if level or reason else [0]
-        for one in levels:
+        # What has been merged is not looked for among the loose: who comes late may have put something there. HEAD may
+        # be an old one, so what is not where it says may have been merged since.
+        for one in range(level, max(level, len(head.merged)) + 3):
             found = False
             try:
                 for entry in self._file(one, position):
                     found = True
+                    if position > self._tail:
+                        self._tail, self._probed_at = position, float("-inf")
                     yield entry
                     position += 1
             except FileNotFoundError:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +20,8 @@ import msgspec
 
 from provrun.errors import StorageFailed, Unavailable
 from provrun.store import plan
-from provrun.store.database import BUSY_TIMEOUT, Database, LogIsOpen, SqliteDatabase
+from provrun.store.database import Database, LogIsOpen, SqliteDatabase
+from provrun.store.following import PATIENCE
 from provrun.store.log import Log, sync
 from provrun.store.replica import Replica
 
@@ -61,7 +62,7 @@ class Logs:
 
     # The registry's own host
 
-    def registry(self, database: Database, *, patience: float = BUSY_TIMEOUT) -> Replica:
+    def registry(self, database: Database, *, patience: float = PATIENCE) -> Replica:
         """Give the registry itself as a replica: changed directly as long as no log is open."""
         return Replica(database, lambda uuid: self._own(database, uuid), closed=self._remove, patience=patience)
 
@@ -137,7 +138,7 @@ class Logs:
 
     # Other hosts
 
-    def private(self, current: Current) -> Replica:
+    def private(self, current: Current, *, patience: float = PATIENCE) -> Replica:
         """Give the replica that this host's processes of this user share, made from the plan if there is none."""
         folder = self._place(current)
         name = _identity(folder)
@@ -146,7 +147,7 @@ class Logs:
         def renew() -> Database:
             return self._begin(folder, current, anew=True)
 
-        return Replica(self._begin(folder, current), lambda _: log, renew=renew)
+        return Replica(self._begin(folder, current), lambda _: log, renew=renew, patience=patience)
 
     def _place(self, current: Current) -> Path:
         """Give the folder of this host's replica; it is nobody else's."""
@@ -172,10 +173,12 @@ class Logs:
                 # Others keep the file they have open, and find out themselves.
                 path.unlink(missing_ok=True)
                 path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-            if not path.exists():
-                self._fetch(current, path)
             os.utime(folder)
-        return SqliteDatabase(path, durable=False)
+            if path.exists():
+                with suppress(Unavailable, StorageFailed):
+                    return _opened(path, current.uuid)
+            self._fetch(current, path)
+            return _opened(path, current.uuid)
 
     def _fetch(self, current: Current, path: Path) -> None:
         temporary = path.with_name("plan.new")
@@ -188,6 +191,19 @@ class Logs:
         if found != current.plan:
             raise Unavailable("the plan of the log is damaged", value=current.uuid, next="provrun recover")
         temporary.replace(path)
+
+
+def _opened(path: Path, uuid: str) -> SqliteDatabase:
+    """Open the database of a replica; `Unavailable` if it is not one of this log."""
+    database = SqliteDatabase(path, durable=False)
+    try:
+        if database.one("select 1 from log where uuid=?", (uuid,)) is not None:
+            return database
+    except BaseException:
+        database.close()
+        raise
+    database.close()
+    raise Unavailable("this is no replica of the log", value=str(path))
 
 
 def _identity(folder: Path) -> str:

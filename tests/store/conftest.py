@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -36,3 +38,14 @@ def any_registry(any_url: str) -> Iterator[Registry]:
 @pytest.fixture
 def study(any_registry: Registry) -> Study:
     return Study(any_registry)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in memory where there is one: thousands of files that need not outlive a power cut."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared, prefix="provrun-test-") as folder:
+        yield Path(folder)
