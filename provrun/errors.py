@@ -70,6 +70,14 @@ class Unavailable(ProvrunError):
     exit = 69
 
 
+class DatabaseAway(Unavailable):
+    """The database was there and does not answer now; whoever can wait tries again."""
+
+
+class Contended(Unavailable):
+    """The database undid a transaction in favour of another one; the same again will do."""
+
+
 class JobOver(ProvrunError):
     """The job was closed by somebody else, who found that it was over; it may claim nothing more."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from provrun.core.messages import Key, Result
-from provrun.core.records import Claimed, Limits, Policy
-from provrun.core.states import State
+from provrun.core.records import Claimed, Ended, Limits, Policy
+from provrun.core.states import Outcome, State
 
 Verdict = tuple[Claimed, Result, State, int, Limits | None]
 """An ended attempt and what becomes of its task: its next state, its count of own failures, its own limits.
@@ -186,3 +186,19 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 Instruction = Claim | Send | Record | Release | StopAgent | WarnAgent | KillTasks | Finish
+
+_OUTCOMES = tuple(Outcome)
+
+
+def ended_as(verdict: Verdict, context: int) -> Ended:
+    """Make the record of an ended attempt; ``context`` are its circumstances."""
+    task, result, state, fails, limits = verdict
+    started = result.started or None
+    wall = result.wall if started or result.wall else None
+    # By position: there is one for every task, and names cost five times as much.
+    return Ended(
+        result.map, result.index, result.number, context, _OUTCOMES[result.outcome], state, started,
+        wall, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
+        result.result, result.result_digest, result.log, task.trail, fails, limits,
+        tuple(result.artifacts) if result.artifacts else (),
+    )  # fmt: skip

@@ -16,13 +16,14 @@ from provrun.core.states import State
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
 from provrun.project.logs import open_for_run
+from provrun.project.outboxes import waiting
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
 from provrun.project.running import LEFT, RunSummary, Setting, Show
 from provrun.run.interrupts import Person
 from provrun.run.job import Ownership
-from provrun.run.keeper import Close, Keeper, Leave
+from provrun.run.keeper import Broken, Close, Keeper, Leave, Told, raised
 from provrun.run.links import Local, Remote
 from provrun.run.manager import Left, Manager
 from provrun.run.progress import Progress
@@ -59,7 +60,8 @@ def manage(
             code, reason = _left_over(project, setting)
             return RunSummary(exit=code, reason=reason)
         ranks = remote.ranks if remote else 1
-        job = registry.open_job(
+        patient = waiting(project, setting.uuid)
+        job = (patient or registry).open_job(
             JobRecord(
                 uuid=setting.uuid, kind="mpi" if remote else "local", state="running", user=user_name(),
                 node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
@@ -67,8 +69,12 @@ def manage(
             )
         )
         rows = RowFiles(project, setting.uuid)
-        keeper = Keeper(registry, job, setting.names, maps, MapRecorder(project, maps, everything, library), rows,
-                        partial(forget, project))
+        keeper = Keeper(
+            patient or registry, job, setting.names, maps, MapRecorder(project, maps, everything, library),
+            rows if patient is None else lambda task: patient.ask(lambda: rows(task)), partial(forget, project),
+        )
+        if patient is not None:
+            patient.tell = keeper.tell
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
         dispatcher = Dispatcher(
             {map.id: map.policy for map in maps}, max_fails=most, agents=ranks, deadline=_deadline(setting)
@@ -82,6 +88,7 @@ def manage(
             reason = manager.run()
             keeper.order(Close("ended", "; ".join(filter(None, (reason, *_named(dispatcher.left(), manager.names))))))
             keeper.join()
+            _hear_last(keeper, show)
         except Left:
             keeper.order(Leave())
             keeper.join(LEAVING)
@@ -89,6 +96,13 @@ def manage(
         finally:
             rows.remove()
         code = STOPPED
+        if patient is not None and patient.away:
+            show.tell(
+                f"the database is still away: what tasks gave is kept in {patient.place}, and the next provrun run or"
+                " recover records it"
+            )
+            code = SIGNALLED + person.number if person.number else STOPPED
+            return _summary(progress, job, reason or "the database is away", code, 0)
         if reason in ("", WALLTIME):
             code, why = _left_over(project, setting, dispatcher.left())
             reason = "; ".join(filter(None, (reason if why else "", why)))
@@ -96,6 +110,15 @@ def manage(
             code = SIGNALLED + person.number
         noresult = _noresult(project, setting, job) if progress.noresult else 0
         return _summary(progress, job, reason, code, noresult)
+
+
+def _hear_last(keeper: Keeper, show: Show) -> None:
+    """Hear what came up when the job was closed; raise what failed then."""
+    for answer in keeper.answers():
+        if isinstance(answer, Told):
+            show.tell(answer.text)
+        elif isinstance(answer, Broken):
+            raise raised(answer.error) from answer.error
 
 
 def _noresult(project: Project, setting: Setting, job: int) -> int:

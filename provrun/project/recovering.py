@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from provrun.project.outboxes import fold_left
 from provrun.project.project import Project
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
     What such a job has left running on this host is ended first, so that no task runs twice at once.
     """
     registry = project.registry
+    fold_left(project)
     running, queued = registry.running_jobs(), registry.queued_jobs()
     if not running and not queued:
         return []

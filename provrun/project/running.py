@@ -6,10 +6,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
+from provrun.errors import Unavailable
 from provrun.project.project import Project
 from provrun.run.agent import Agent
 from provrun.run.interrupts import Interrupts
@@ -117,8 +119,9 @@ def run(
         local.agent.close()
         interrupts.close()
     if summary.reason == LEFT and summary.job is not None:
-        # Nothing of it runs any more.
-        project.registry.abandon(summary.job, time.time_ns() // 1000)
+        # Nothing of it runs any more. With the database away the next one will find that out.
+        with suppress(Unavailable):
+            project.registry.abandon(summary.job, time.time_ns() // 1000)
     return summary
 
 

@@ -158,6 +158,7 @@ class Contexts:
 
     def _compare(self, id: int, code: int) -> None:
         map = self._maps[id]
-        if code != map.code and (id, code) not in self._told:
+        # A negative code is not known yet: the database is away.
+        if code > 0 and code != map.code and (id, code) not in self._told:
             self._told.add((id, code))
             self._tell(f"{map.name} runs other code than it was submitted with; its results name the code that ran")

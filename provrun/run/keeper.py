@@ -17,12 +17,13 @@ import msgspec
 
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
-from provrun.core.events import Claim, Record, Verdict
+from provrun.core.events import Claim, Record, Verdict, ended_as
 from provrun.core.messages import Joined, Key, Loaded, RunMap
 from provrun.core.records import Claimed, Ended, MapRecord, Policy
 from provrun.core.states import Outcome, State
-from provrun.errors import JobOver, NotFound, ProvrunError
+from provrun.errors import DatabaseAway, JobOver, ProvrunError
 from provrun.ports import Claims, Recorder
+from provrun.run.appearing import Appearing
 from provrun.run.contexts import Contexts
 
 MANY = 5000  # attempts that are worth a transaction
@@ -50,6 +51,10 @@ class Hurry(msgspec.Struct, frozen=True):
 
 class Look(msgspec.Struct, frozen=True):
     """Look which tasks the job holds in the registry."""
+
+
+class NoMore(msgspec.Struct, frozen=True):
+    """Nothing more is started: a claim that waits is answered with nothing."""
 
 
 class Capture(msgspec.Struct, frozen=True):
@@ -82,7 +87,7 @@ class Leave(msgspec.Struct, frozen=True):
     """Stop where it is: what can be recorded is, and the job stays as it stands."""
 
 
-Order = Claim | Record | Release | Hello | Hurry | Look | Capture | Captured | Broken | Close | Leave
+Order = Claim | Record | Release | Hello | Hurry | Look | NoMore | Capture | Captured | Broken | Close | Leave
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -159,14 +164,14 @@ class Keeper:
         self._waiting: list[tuple[int, Verdict]] = []
         self._uncaptured: list[tuple[int, Verdict]] = []
         self._wanted: Claim | None = None
+        self._claimed: list[Claimed] = []
+        self._no_more = False
         self._released: list[Key] = []
         self._hurry = False
         self._end: Close | Leave | None = None
         self._recorded_at = 0.0
         self._maps: dict[int, RunMap] = {}
-        self._names = tuple(names)
-        self._records = {map.id: map for map in maps}
-        self._stamp: object = None
+        self._appearing = Appearing(registry, names, maps)
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"provrun-{work.__name__}", daemon=True)
             for work in (self._keep, self._capture)
@@ -197,6 +202,10 @@ class Keeper:
         while self._answers:
             given.append(self._answers.popleft())
         return given
+
+    def tell(self, text: str) -> None:
+        """Tell the person something, from the thread that writes."""
+        self._tell(text)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the thread that writes."""
@@ -256,8 +265,11 @@ class Keeper:
             case Hello():
                 self._greet(order)
             case Look():
-                self._look_for_maps()
-                self._answer(Held(set(self._registry.held(self._job))))
+                with suppress(DatabaseAway):
+                    self._look_for_maps()
+                    self._answer(Held(set(self._registry.held(self._job))))
+            case NoMore():
+                self._no_more = True
             case Capture():
                 self._contexts.capture(order.map)
             case Captured():
@@ -281,7 +293,10 @@ class Keeper:
                 self._claim(self._wanted)
             except JobOver as error:
                 over = error
-            self._wanted = None
+            except DatabaseAway:
+                pass  # tried again at the next order: there is one every few seconds
+            else:
+                self._wanted = None
         if self._waiting and (over is not None or not self._may_wait()):
             self._record()
         if over is not None:
@@ -299,33 +314,32 @@ class Keeper:
 
     def _look_for_maps(self) -> None:
         """Tell of maps that have appeared, and of those that are run otherwise."""
-        stamp = self._registry.maps_stamp()
-        if stamp == self._stamp:
+        found = self._appearing.look()
+        if found is None:
             return
-        try:
-            maps = self._registry.select_maps(self._names, submitted=True)
-        except NotFound:  # one that was asked for is deleted: what is left goes on
-            maps = list(self._records.values())
-        known = self._records
-        new = [map for map in maps if map.id not in known or _differs(known[map.id], map)]
-        grown = sum(map.total - (known[map.id].total if map.id in known else 0) for map in maps)
-        if new:
-            self._contexts.learn(new)
-            self._recorder.learn(new)
-        changed = [self._registry.run_map(map.id) for map in new if map.id in self._maps]
+        if found.maps:
+            self._contexts.learn(found.maps)
+            self._recorder.learn(found.maps)
+        changed = [self._registry.run_map(map.id) for map in found.maps if map.id in self._maps]
         self._maps.update((map.map, map) for map in changed)
-        self._records = known | {map.id: map for map in maps}
-        self._stamp = stamp
-        if new or grown:
-            self._answer(Seen({map.id: map.policy for map in new}, changed, grown))
+        self._answer(Seen({map.id: map.policy for map in found.maps}, changed, found.grown))
 
     def _claim(self, claim: Claim) -> None:
+        if self._no_more:
+            if self._claimed:
+                self._registry.release(self._job, [(task.map, task.index, task.number) for task in self._claimed])
+                self._claimed = []
+            self._answer(Taken([], []))
+            return
         self._look_for_maps()
-        tasks = self._registry.claim(self._job, claim.maps, claim.limit, claim.above, claim.avoid)
+        if not self._claimed:  # else the database went away before all was known that the tasks need
+            self._claimed = self._registry.claim(self._job, claim.maps, claim.limit, claim.above, claim.avoid)
+        tasks = self._claimed
         new = [self._registry.run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
         self._maps.update((map.map, map) for map in new)
         if any(self._maps[task.map].reduces for task in tasks):
             tasks = [self._with_rows(task) if self._maps[task.map].reduces else task for task in tasks]
+        self._claimed = []
         self._answer(Taken(tasks, new))
 
     def _with_rows(self, task: Claimed) -> Claimed:
@@ -342,7 +356,7 @@ class Keeper:
             if context is None:
                 self._uncaptured.append((agent, verdict))
             else:
-                ready.append(_ended(verdict, context))
+                ready.append(ended_as(verdict, context))
         self._waiting = []
         for start in range(0, len(ready), MOST):
             self._write(ready[start : start + MOST])
@@ -359,31 +373,13 @@ class Keeper:
         self._answer(Kept(len(ended), promoted, states, lost, noresult))
 
     def _forget_checkpoints(self, ended: list[Ended]) -> None:
-        keeping = {map.id: map.name for map in self._records.values() if map.policy.checkpoint}
+        keeping = {map.id: map.name for map in self._appearing.maps if map.policy.checkpoint}
         if keeping:
             done = {(keeping[one.map], one.index) for one in ended if one.map in keeping and one.state in _DONE}
             if done:
                 self._forget(done)
 
 
-def _differs(before: MapRecord, now: MapRecord) -> bool:
-    return before.policy != now.policy or before.recipe_digest != now.recipe_digest
-
-
-def _ended(verdict: Verdict, context: int) -> Ended:
-    task, result, state, fails, limits = verdict
-    started = result.started or None
-    wall = result.wall if started or result.wall else None
-    # By position: there is one for every task, and names cost five times as much.
-    return Ended(
-        result.map, result.index, result.number, context, _OUTCOMES[result.outcome], state, started,
-        wall, result.cpu, result.max_rss, result.rss_shared, result.detail, result.error,
-        result.result, result.result_digest, result.log, task.trail, fails, limits,
-        tuple(result.artifacts) if result.artifacts else (),
-    )  # fmt: skip
-
-
-_OUTCOMES = tuple(Outcome)
 _DONE = (State.SUCCEEDED, State.CANCELLED)
 
 

@@ -102,6 +102,7 @@ class Manager:
         self._reason: str | None = None
         self._loss = ""
         self._hurrying = False
+        self._stopping = False
         self._captured: set[int] = set()
         self._began = time.monotonic()
         self._epoll = select.epoll()
@@ -127,6 +128,9 @@ class Manager:
                 self._handle(*(event for rank, message in heard if (event := self._hear(rank, message)) is not None))
                 pause = QUICK if busy or heard else min(2 * pause, IDLE)
             self._obey_person()
+            if self._dispatcher.stopping and not self._stopping:
+                self._stopping = True
+                self._keeper.order(keeper.NoMore())
             if self._dispatcher.starving != self._hurrying:
                 self._hurrying = not self._hurrying
                 self._keeper.order(keeper.Hurry(self._hurrying))

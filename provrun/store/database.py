@@ -114,6 +114,10 @@ class Database(ABC):
     def close(self) -> None:
         """Close the connection."""
 
+    def again(self) -> None:
+        """Connect anew, where a connection can get lost; `Unavailable` if nobody answers."""
+        self.claimed.clear()
+
     def require_way(self) -> None:
         """Raise `LogIsOpen` unless the transaction that begins is made the way the registry is changed now."""
         if not self.guarded:

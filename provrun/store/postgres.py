@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from provrun.errors import MissingExtra, StorageFailed, Unavailable
+from provrun.errors import Contended, MissingExtra, StorageFailed, Unavailable
 from provrun.store.database import BATCH, Database, Row, one_run
+
+if TYPE_CHECKING:
+    import psycopg
 
 # Keys of the advisory locks: "provrun" writers, and the one that submits.
 WRITERS = 0x70726F76
 SUBMITTERS = 0x70726F77
+
+# A server that is cut off says nothing: find that out within half a minute, not within hours.
+PATIENCE: dict[str, object] = {
+    "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 class PostgresDatabase(Database):
@@ -24,13 +34,33 @@ class PostgresDatabase(Database):
             import psycopg
         except ImportError as error:
             raise MissingExtra("postgres", "a PostgreSQL registry") from error
-        self._full = psycopg.errors.DiskFull
+        self._full = (psycopg.errors.DiskFull, psycopg.errors.IoError)
+        self._contended = psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure
         self._errors = (psycopg.OperationalError, psycopg.InterfaceError)
+        self._url = url
+        self._readonly = readonly
+        self._connection = self._connect()
+
+    def _connect(self, **more: int) -> psycopg.Connection[tuple[Any, ...]]:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
         try:
-            self._connection = psycopg.connect(url, autocommit=True)
-            self._connection.read_only = readonly
+            given = {**PATIENCE, **conninfo_to_dict(self._url), **more}
+            connection = psycopg.connect(autocommit=True, **given)  # type: ignore[arg-type]  # options by name
+            connection.read_only = self._readonly
+        except psycopg.ProgrammingError as error:
+            raise Unavailable(f"this is no address of a database: {error}".strip(), value=self._url) from error
         except psycopg.OperationalError as error:
-            raise Unavailable(f"the database does not answer: {error}".strip()) from error
+            raise Unavailable(
+                f"the database does not answer: {error}".strip(), next="start it, or see provrun config for its address"
+            ) from error
+        return connection
+
+    def again(self) -> None:
+        super().again()
+        self._connection.close()
+        self._connection = self._connect(connect_timeout=3)
 
     def fetch(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         with self._translated(), self._connection.cursor() as cursor:
@@ -145,7 +175,11 @@ class PostgresDatabase(Database):
         try:
             yield
         except self._full as error:
-            raise StorageFailed(f"writing the registry failed: {error}".strip()) from error
+            raise StorageFailed(
+                f"writing the registry failed: {error}".strip(), next="free some space and run again"
+            ) from error
+        except self._contended as error:
+            raise Contended(f"the database undid a transaction: {error}".strip()) from error
         except self._errors as error:
             raise Unavailable(f"the database does not answer: {error}".strip()) from error
 
