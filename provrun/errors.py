@@ -71,7 +71,7 @@ class Unavailable(ProvrunError):
 
 
 class DatabaseAway(Unavailable):
-    """The database was there and does not answer now; whoever can wait tries again."""
+    """The database does not answer now; whoever can wait tries again."""
 
 
 class Contended(Unavailable):

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from provrun.core.records import Submitter
 from provrun.core.refs import AttemptRef, parse_ref
-from provrun.errors import UsageError
+from provrun.errors import DatabaseAway, UsageError
 from provrun.project.project import Project
 from provrun.run.processes import JOB_VARIABLE
+
+PATIENCE = 600.0  # seconds that a task waits for a database that is away
+Result = TypeVar("Result")
 
 
 def submitter(project: Project) -> Submitter | None:
@@ -27,6 +33,21 @@ def submitter(project: Project) -> Submitter | None:
     if not isinstance(ref, AttemptRef):
         return None
     return Submitter(job.partition("/")[0], ref.map, ref.index, ref.number)
+
+
+def patiently(project: Project, submit: Callable[[], Result]) -> Result:
+    """Submit; a task waits for a database that is away, since its work must not be lost by that."""
+    end = time.monotonic() + PATIENCE
+    pause = 0.5
+    while True:
+        try:
+            return submit()
+        except DatabaseAway:
+            if submitter(project) is None or time.monotonic() > end:
+                raise
+            project.close()  # the connection is no good any more
+            time.sleep(pause)
+            pause = min(5.0, 2 * pause)
 
 
 def _same(root: str, folder: Path) -> bool:

@@ -14,7 +14,7 @@ from provrun.core.records import Added
 from provrun.core.space import Space
 from provrun.errors import Refused
 from provrun.project.project import Project
-from provrun.project.submitter import submitter
+from provrun.project.submitter import patiently, submitter
 from provrun.submit.maps import Built, build
 from provrun.submit.policies import describe_changes, unheeded
 from provrun.submit.preview import Preview, preview
@@ -85,6 +85,10 @@ def submit(project: Project, request: Request, space: Space | None, problems: Pr
     Raises `InvalidInput` with all problems, `Refused` when another map has the name or ``--code clean`` meets a dirty
     tree; nothing is stored then.
     """
+    return patiently(project, lambda: _submit(project, request, space, problems))
+
+
+def _submit(project: Project, request: Request, space: Space | None, problems: Problems | None) -> Submitted:
     from provrun.project.capturing import capture
 
     built, space, shown = plan(project, request, space, problems)

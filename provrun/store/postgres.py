@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from provrun.errors import Contended, MissingExtra, StorageFailed, Unavailable
+from provrun.errors import Contended, DatabaseAway, MissingExtra, StorageFailed, Unavailable
 from provrun.store.database import BATCH, Database, Row, one_run
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class PostgresDatabase(Database):
         except psycopg.ProgrammingError as error:
             raise Unavailable(f"this is no address of a database: {error}".strip(), value=self._url) from error
         except psycopg.OperationalError as error:
-            raise Unavailable(
+            raise DatabaseAway(
                 f"the database does not answer: {error}".strip(), next="start it, or see provrun config for its address"
             ) from error
         return connection
@@ -181,7 +181,7 @@ class PostgresDatabase(Database):
         except self._contended as error:
             raise Contended(f"the database undid a transaction: {error}".strip()) from error
         except self._errors as error:
-            raise Unavailable(f"the database does not answer: {error}".strip()) from error
+            raise DatabaseAway(f"the database does not answer: {error}".strip()) from error
 
 
 def _marks(sql: str) -> str:
