@@ -151,9 +151,10 @@ class Loaded(msgspec.Struct, frozen=True, array_like=True, tag="loaded"):
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
-    """Say that the agent cannot go on, and why."""
+    """Say that the agent cannot go on, and why; with ``io`` because it cannot write what it has to keep."""
 
     reason: str
+    io: bool = False
 
 
 ToAgent = RunMap | Tasks | Stop | Kill | Warn

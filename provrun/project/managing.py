@@ -13,6 +13,7 @@ from provrun.core.dispatcher import WALLTIME, Dispatcher
 from provrun.core.events import Left as LeftTasks
 from provrun.core.records import JobRecord
 from provrun.core.states import State
+from provrun.errors import StorageFailed
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
 from provrun.project.logs import open_for_run
@@ -106,6 +107,8 @@ def manage(
         if reason in ("", WALLTIME):
             code, why = _left_over(project, setting, dispatcher.left())
             reason = "; ".join(filter(None, (reason if why else "", why)))
+        if manager.io:
+            code = StorageFailed.exit
         if person.number:
             code = SIGNALLED + person.number
         noresult = _noresult(project, setting, job) if progress.noresult else 0

@@ -29,9 +29,10 @@ _BOOT = (
 
 
 class AgentLost(ProvrunError):
-    """The spawner is gone, with all it was running."""
+    """The spawner is gone, with all it was running; ``io`` if it could not write what it had to keep."""
 
     code = "agent-lost"
+    io = False
 
 
 class Agent:
@@ -46,6 +47,7 @@ class Agent:
         self._was_subreaper = was_subreaper
         self._before = set(children())
         self._status: int | None = None
+        self._failed: Failed | None = None
 
     @classmethod
     def start(
@@ -100,10 +102,19 @@ class Agent:
 
         Raises `AgentLost` when the spawner has died or given up.
         """
-        messages = [Codec.decode_from_agent(data) for data in self.pump_raw()]
-        for message in messages:
+        if self._failed is not None:
+            lost = AgentLost(f"the agent cannot go on: {self._failed.reason}", value=self._failed.reason)
+            lost.io = self._failed.io
+            raise lost
+        messages: list[FromAgent] = []
+        for data in self.pump_raw():
+            message = Codec.decode_from_agent(data)
             if isinstance(message, Failed):
-                raise AgentLost(f"the agent cannot go on: {message.reason}", value=message.reason)
+                self._failed = message  # what it said before counts
+                if not messages:
+                    return self.pump()
+                break
+            messages.append(message)
         return messages
 
     def pump_raw(self) -> list[bytes]:

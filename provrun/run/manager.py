@@ -68,7 +68,10 @@ class Left(Exception):
 
 
 class Manager:
-    """Runs the tasks of some maps to the end; `run` gives the reason for which it ended, empty if nothing was left."""
+    """Runs the tasks of some maps to the end; `run` gives the reason for which it ended, empty if nothing was left.
+
+    ``io`` tells afterwards whether it was that something could not be written.
+    """
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class Manager:
         self._sent_at: dict[int, float] = {}
         self._reason: str | None = None
         self._loss = ""
+        self.io = False
         self._hurrying = False
         self._stopping = False
         self._captured: set[int] = set()
@@ -125,7 +129,7 @@ class Manager:
             if self._remote is not None:
                 heard = self._remote.receive()
                 # All at once: looking for what to do next costs more than taking in one message.
-                self._handle(*(event for rank, message in heard if (event := self._hear(rank, message)) is not None))
+                self._handle(*(event for rank, message in heard for event in self._hear(rank, message)))
                 pause = QUICK if busy or heard else min(2 * pause, IDLE)
             self._obey_person()
             if self._dispatcher.stopping and not self._stopping:
@@ -194,7 +198,7 @@ class Manager:
         except AgentGone as gone:
             self._replace_local(gone)
             return
-        self._handle(*(event for message in messages if (event := self._hear(0, message)) is not None))
+        self._handle(*(event for message in messages for event in self._hear(0, message)))
         writing = agent.wants_write
         if writing != self._writing:
             self._writing = writing
@@ -204,28 +208,28 @@ class Manager:
         self._epoll.unregister(self._local.agent.fileno())
         self._writing = False
         number = self._current.pop(0)
-        if not self._dispatcher.stopping and self._local.replace():
+        if not self._dispatcher.stopping and not gone.io and self._local.replace():
             self._join_local()
-        self._handle(self._lose(number, gone.message))
+        self._handle(*self._lose(number, gone.message, gone.io))
 
-    def _hear(self, rank: int, message: FromAgent) -> Event | None:
+    def _hear(self, rank: int, message: FromAgent) -> tuple[Event, ...]:
         number = self._current.get(rank)
         match message:
             case Results() if number is not None:
-                return ResultsCame(number, message.results)
+                return (ResultsCame(number, message.results),)
             case Returned() if number is not None:
-                return TasksReturned(number, message.tasks, message.started)
+                return (TasksReturned(number, message.tasks, message.started),)
             case Joined() if rank != 0:
-                return self._join(rank, message)
+                return (self._join(rank, message),)
             case Loaded() if number is not None:
                 self._keeper.order(keeper.Hello(number, rank, message))
             case Failed() if number is not None:
                 del self._current[rank]
-                return self._lose(number, f"rank {rank}: {message.reason}")
+                return self._lose(number, f"rank {rank}: {message.reason}", message.io)
             case Failed():
                 self._tell(f"rank {rank} takes no part: {message.reason}")
-                return AgentAbsent()
-        return None
+                return (AgentAbsent(),)
+        return ()
 
     def _join(self, rank: int, message: Joined) -> Event:
         number = len(self._ranks)
@@ -239,11 +243,16 @@ class Manager:
         self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
         self._handle(self._join(0, self._local.agent.joined))
 
-    def _lose(self, number: int, reason: str) -> Event:
-        lost = sum(1 for _ in self._dispatcher.held(number))
-        self._loss = reason
-        self._tell(f"{reason}; tasks in flight that are lost and will run again: {lost}")
-        return AgentLost(number)
+    def _lose(self, number: int, reason: str, io: bool) -> tuple[Event, ...]:
+        held = [(task.map, task.index, task.number) for task in self._dispatcher.held(number)]
+        if not io:
+            self._loss = reason
+            self._tell(f"{reason}; tasks in flight that are lost and will run again: {len(held)}")
+            return (AgentLost(number),)
+        # No task's fault, and none can be kept as long as it is so.
+        self.io = True
+        self._tell(f"{reason}; tasks in flight that go back to pending: {len(held)}")
+        return StopWanted(reason), TasksReturned(number, held, True), AgentLost(number)
 
     def _obey_person(self) -> None:
         if self._person.gone:

@@ -17,7 +17,7 @@ from typing import NoReturn, Protocol
 import msgspec
 
 from provrun.core.messages import Codec, Failed, Key, Kill, RunMap, Start, Stop, Tasks, Warn
-from provrun.errors import ProvrunError
+from provrun.errors import ProvrunError, StorageFailed
 from provrun.run.channel import Channel, Closed
 from provrun.run.limits import GRACE
 from provrun.run.loop import Loop
@@ -242,7 +242,7 @@ def main() -> NoReturn:
     except Closed:
         pass
     except ProvrunError as error:
-        _say(channel, str(error))
+        _say(channel, error.message, io=isinstance(error, StorageFailed))
     except Exception:  # whatever it is, the manager must be told before this process goes
         import traceback
 
@@ -262,7 +262,7 @@ def _close_others() -> None:
     os.closerange(SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _say(channel: Channel, reason: str) -> None:
-    channel.send(Codec.encode(Failed(reason)))
+def _say(channel: Channel, reason: str, io: bool = False) -> None:
+    channel.send(Codec.encode(Failed(reason, io)))
     with suppress(Closed):
         channel.flush_all()
