@@ -21,7 +21,6 @@ from provrun.core.workload import Work, critical
 from provrun.errors import UsageError
 
 WAIT = 900.0  # seconds that waiting for a node is taken to cost
-AIM = 0.85 * TAIL  # for the order of tasks is not foreseen
 NEAR = 1.01  # of the makespan that the longest task sets is as good as it can be
 STARTUP = 10.0  # seconds until the slots of a batch job work
 FILLED = 0.95  # of an area that is too small for all that is left is filled with tasks
@@ -121,9 +120,9 @@ class _Chooser:
             if best is not None and (self._least_cost(machine) > best.cost * (1 + 1e-9) or tried >= TRIED):
                 break
             least_tail = self._least_tail(machine)
-            if least_tail > AIM or tried >= TRIED or machine.total >= too_many:
+            if least_tail > TAIL or tried >= TRIED or machine.total >= too_many:
                 poor.append((least_tail, machine))
-                if self.wider is None and least_tail > AIM:
+                if self.wider is None and least_tail > TAIL:
                     self.wider = machine, least_tail
                 continue
             tried += 1
@@ -132,7 +131,7 @@ class _Chooser:
                 poor.append((found.tail, machine))
                 if self.wider is None:
                     self.wider = machine, found.tail
-                if self._varied and found.tail > 1.3 * AIM:
+                if self._varied and found.tail > 1.3 * TAIL:
                     too_many = min(too_many, machine.total)
             elif best is None or (found.cost, machine.total) < (best.cost, best.machine.total):
                 best = found
@@ -239,7 +238,7 @@ class _Chooser:
         tail = found.tail_idle(slots, self.startup)
         least_makespan, _ = least(self.works, machine, self._critical)
         bound = self._least_tail(machine)
-        if tail <= AIM:
+        if found.tail_risked(slots, self.startup) <= TAIL:
             tier = 0
         elif self._critical >= least_makespan * (1 - 1e-9) and found.makespan <= NEAR * self._critical:
             tier = 1

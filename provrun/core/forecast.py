@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush, heapreplace
+from statistics import fmean, pstdev
 
 import msgspec
 
@@ -17,26 +18,32 @@ ROUNDS = 10  # tasks per slot that are played through
 MOST_SLOTS = 512  # slots that are played through
 MOST_TASKS = 6_000
 FEW = 2_000  # tasks that are always played one by one
-ORDERS = 3  # of the tasks, at least
+ORDERS = 6  # of the tasks, at least
 
 
 class Forecast(msgspec.Struct, frozen=True):
     """What is to be expected: ``makespan`` seconds from the first task's start to the last one's end.
 
-    ``busy`` and ``held`` are slot-seconds that tasks use and that jobs hold their slots, from the start of tasks.
+    ``busy`` and ``held`` are slot-seconds that tasks use and that jobs hold their slots, from the start of tasks;
+    ``scatter`` is the standard deviation of ``held`` when tasks come in other orders.
     """
 
     makespan: float
     busy: float
     held: float
+    scatter: float = 0.0
 
     def utilisation(self, slots: int, startup: float) -> float:
         """Give the part of what is held, start-up of jobs included, that tasks use."""
         return self.busy / max(self.held + slots * startup, 1e-9)
 
     def tail_idle(self, slots: int, startup: float) -> float:
-        """Give the part of what is held that slots find nothing to do."""
+        """Give the part of what is held that slots find nothing to do, on the mean."""
         return (self.held - self.busy) / max(self.held + slots * startup, 1e-9)
+
+    def tail_risked(self, slots: int, startup: float) -> float:
+        """Give the tail idle that five of six orders of the tasks stay below."""
+        return (self.held + self.scatter - self.busy) / max(self.held + slots * startup, 1e-9)
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -62,10 +69,11 @@ def forecast(works: Sequence[Work], machine: Machine) -> Forecast:
         ends = [_played_simply(pieces[0], small, seed) for seed in seeds]
     else:
         ends = [_Play(pieces, small, seed).run() for seed in seeds]
-    makespan = sum(end for end, _ in ends) / len(ends)
-    held = sum(held for _, held in ends) / len(ends)
+    makespan = fmean(end for end, _ in ends)
+    larger = machine.total / small.total
+    held = [held * larger for _, held in ends]
     busy = sum(piece.seconds * piece.work.width(machine.slots) for piece in pieces)
-    return Forecast(bulk + makespan, busy, max(machine.total * bulk + held * machine.total / small.total, busy))
+    return Forecast(bulk + makespan, busy, max(machine.total * bulk + fmean(held), busy), pstdev(held))
 
 
 def least(works: Sequence[Work], machine: Machine, chain: float | None = None) -> tuple[float, float]:

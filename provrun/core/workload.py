@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 
 ENOUGH = 20  # measured tasks from which the longest of many more is guessed
+LEAST_TOP = 6  # of the longest tasks of a sample tell of its tail
+SHORT_TAIL, LONG_TAIL = -1.0, 0.2  # shapes of tails: of equal likelihood up to an end, longer than exponential
 Flow = Literal["gradual", "all"]
 
 
@@ -63,11 +65,26 @@ class Sample(msgspec.Struct, frozen=True):
             return self.drawn(tasks)[-1]
         last = self.worst
         if ENOUGH <= self.measured < tasks:
-            # The longest of an exponential tail grows by the same amount with every tenfold number; of n tasks it is
-            # the quantile 1 - 0.56 / n on the mean.
-            decade = last - self.quantile(1 - 5.6 / self.measured)
-            last += decade * math.log10(tasks / self.measured)
+            last = max(last, self._far(tasks))
         return last if self.most is None else max(min(last, self.most), self.seconds[0])
+
+    def _far(self, tasks: int) -> float:
+        """Guess the longest of many tasks from what the longest tenth of the sample exceeds the others by.
+
+        The excess over a high threshold has a generalised Pareto distribution, whose two moments give it.
+        """
+        n = len(self.seconds)
+        top = max(LEAST_TOP, n // 10)
+        threshold = self.seconds[-top - 1]
+        excess = [each - threshold for each in self.seconds[-top:]]
+        mean = sum(excess) / top
+        variance = sum((each - mean) ** 2 for each in excess) / (top - 1)
+        if not variance:
+            return self.worst
+        tail = min(max((1 - mean * mean / variance) / 2, SHORT_TAIL), LONG_TAIL)
+        scale = mean * (1 - tail)
+        beyond = 1.78 * tasks * top / n  # the mean of the largest of so many
+        return threshold + scale * (math.log(beyond) if abs(tail) < 1e-6 else (beyond**tail - 1) / tail)
 
     def drawn(self, tasks: int, of: int | None = None) -> list[float]:
         """Give durations that stand for so many tasks, ascending, evenly over the distribution and with its mean.
@@ -82,7 +99,12 @@ class Sample(msgspec.Struct, frozen=True):
             last = math.inf
         else:
             drawn = [self.seconds[(2 * place + 1) * n // (2 * tasks)] for place in range(tasks)]
-            last = drawn[-1] = self.longest(of or tasks)
+            last = self.longest(of or tasks)
+            # The longest measured one stands for some that are longer, evenly over the tail.
+            beyond = max(1.0, 0.56 * tasks / n)
+            for place in range(1, int(beyond) + 1):
+                part = 1 - math.log(place) / math.log(beyond) if place > 1 else 1.0
+                drawn[-place] = self.worst + (last - self.worst) * part
         total = sum(drawn)
         factor = self.mean * tasks / total if total else 1.0
         return [min(each * factor, last) for each in drawn]
