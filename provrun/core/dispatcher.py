@@ -49,7 +49,7 @@ from provrun.core.waiting import Waiting, keys
 
 MOST_UNRECORDED = 20_000  # beyond it the registry is too slow, and nothing more is claimed until it follows
 POLL = 2.0  # seconds between looks for tasks that others have added or given back
-PATIENCE = 60.0  # seconds after which agents that have not joined are not waited for
+PATIENCE = 20.0  # seconds after which agents that have not joined are not waited for
 WALLTIME = "walltime"
 """The reason of a job that ended because its allocation did."""
 
@@ -173,7 +173,7 @@ class Dispatcher:
                 urgent = self._claims.peek()
                 if urgent is not None:
                     out.append(urgent)
-        if self._ending.near and self._reason is None:
+        if self._ending.near and not self._ending.over and self._reason is None:
             self._warn(out)
         self._release(self._leaving.sift(self._waiting), out)
 
@@ -181,7 +181,7 @@ class Dispatcher:
         for number, agent in self._agents.items():
             if not agent.warned and any(self._policies[map].checkpoint for map in agent.counts):
                 agent.warned = True
-                out.append(WarnAgent(number, max(0.0, self._ending.left)))
+                out.append(WarnAgent(number, self._ending.left))
 
     def _joined(self, event: AgentJoined, out: list[Instruction]) -> None:
         self._agents.join(event.agent, Agent(event.slots, event.node, event.gpus, event.memory))
@@ -299,8 +299,7 @@ class Dispatcher:
 
     def _revoked(self, event: TasksRevoked, out: list[Instruction]) -> None:
         revoked = set(event.tasks)
-        unsent = self._waiting.remove(lambda task: (task.map, task.index, task.number) in revoked)
-        self._release(unsent, out)
+        self._release(self._waiting.remove(lambda task: (task.map, task.index, task.number) in revoked), out)
         for number, agent in self._agents.items():
             held = [key for key in revoked if (task := agent.held.get(key[:2])) is not None and task.number == key[2]]
             if held:
@@ -374,17 +373,22 @@ class Dispatcher:
                 self._waiting.moisten()
                 self._claim(out)
                 return
-            if self._awaited > 0 and len(open_lanes) < sum(bool(lane.maps) for lane in self._waiting.lanes.values()):
-                return  # who is not there yet may be able to run the others
+            if self._hoping():
+                return
             for needs, lane in self._waiting.lanes.items():
                 self._leaving.lack(needs, lane.maps)
+        if self._reason is None:
+            self._reason = WALLTIME if any(left.late for left in self._leaving.all()) else ""
         self.finished = True
-        late = any(left.late for left in self._leaving.all())
-        out.append(Finish(self._reason or (WALLTIME if late else "")))
+        out.append(Finish(self._reason))
+
+    def _hoping(self) -> bool:
+        """Tell whether who has not joined yet may be able to run what nobody can who has."""
+        return self._awaited > 0 and self._waiting.lacking(self._agents.values())
 
     def _claim(self, out: list[Instruction]) -> None:
-        if self._claims.asked or self._unrecorded >= MOST_UNRECORDED or not self._agents:
-            return
+        if self._claims.asked or self._unrecorded >= MOST_UNRECORDED or not self._agents or self._hoping():
+            return  # small tasks must not take the nodes that large ones need before all have joined
         claim = self._claims.next()
         if claim is None:
             if not self._unlooked or self._handing.in_flight or self._unrecorded or self._claims.open_lanes():

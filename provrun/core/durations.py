@@ -94,8 +94,9 @@ def need(task: Claimed, policy: Policy, most: float | None, running: float) -> f
     if expected is None:
         # Nothing is known: it may be as short as anything, but not shorter than what has been seen.
         expected = limit if limit is not None else running
-    seconds = min(expected, inf if limit is None else limit)
-    return seconds if task.outlived is None else max(seconds, task.outlived * STRETCH)
+    if task.outlived is not None:
+        expected = max(expected, task.outlived * STRETCH)
+    return min(expected, inf if limit is None else limit)
 
 
 def need_of_map(policy: Policy, most: float | None, running: float) -> float:

@@ -29,6 +29,7 @@ class Leaving:
         self._begun: dict[int, float] = {}
         self._own: set[int] = set()  # maps with tasks of which more is known than their map's durations
         self._maps: dict[int, Left] = {}
+        self._lacking: dict[int, Left] = {}
         self._tasks: dict[int, dict[int, Left]] = {}
 
     def begun(self, map: int) -> None:
@@ -83,11 +84,12 @@ class Leaving:
         """Note that no agent can run tasks with such needs."""
         if not fits(needs, self._agents.values()):
             why = describe_lack(needs, self._agents.values())
-            self._maps.update((map, Left(map, None, why)) for map in maps)
+            self._lacking.update((map, Left(map, None, why)) for map in maps)
 
     def all(self) -> list[Left]:
         """Give everything that was left."""
-        return [*self._maps.values(), *(left for tasks in self._tasks.values() for left in tasks.values())]
+        maps = self._maps | self._lacking
+        return [*maps.values(), *(left for tasks in self._tasks.values() for left in tasks.values())]
 
     def _running(self, map: int) -> float:
         return self._ending.now - self._begun[map] if map in self._begun else 0.0

@@ -100,9 +100,11 @@ class Placing:
         if kept is not None and kept is not lane and kept.place < lane.place:
             if kept.needs.nodes:
                 return 0
+            # What such tasks have there already is theirs when they end.
+            own = sum(agent.counts.get(map, 0) for map in kept.maps)
             if gpus >= kept.needs.gpus:  # else slots are not what it waits for
-                slots -= kept.needs.cores
-            gpus -= kept.needs.gpus
+                slots -= max(0, 1 - own) * kept.needs.cores
+            gpus -= max(0, 1 - own) * kept.needs.gpus
         cores = needs.cores
         free = max(0, slots - agent.busy) // cores
         if needs.gpus:

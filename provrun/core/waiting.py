@@ -153,6 +153,10 @@ class Waiting:
         lanes = [lane for lane in self.lanes.values() if lane.n and not fits(lane.needs, agents)]
         return [task for lane in lanes for task in lane.clear()]
 
+    def lacking(self, agents: Collection[Agent]) -> bool:
+        """Tell whether there are maps with tasks that none of these agents can run."""
+        return any(lane.maps and not fits(lane.needs, agents) for lane in self.lanes.values())
+
     def moisten(self) -> None:
         """Take for possible that the registry has more tasks of every lane."""
         for lane in self.lanes.values():

@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fixtures.dispatcher_world import World
-from provrun.core.events import DrainWanted, ResultsCame, StopWanted, TasksRevoked, Tick
+from fixtures.dispatcher_world import Task, World
+from provrun.core.events import DrainWanted, ResultsCame, StopWanted, TasksRevoked
+from provrun.core.needs import needs_of
 from provrun.core.records import Policy
 from provrun.core.states import Outcome, State
 
@@ -16,23 +17,32 @@ POLICIES = {
     2: Policy(cores=3, retries=2, task_time=1.0, retry_time=2.0),
     3: Policy(retries=1, task_memory=1000, retry_memory=1.5),
     4: Policy(cores=9),
+    5: Policy(task_nodes=2, retries=1),
+    6: Policy(gpus=1, ranks=2),
+    7: Policy(checkpoint=True),
+    8: Policy(task_memory=1000),
 }
 
 
 class Histories(RuleBasedStateMachine):
     @initialize(
-        counts=st.tuples(*[st.integers(0, 30)] * 4), max_fails=st.none() | st.integers(1, 10), slots=st.integers(1, 6)
+        counts=st.tuples(*[st.integers(0, 30) | st.just(0)] * len(POLICIES)),
+        max_fails=st.none() | st.integers(1, 10),
+        slots=st.integers(1, 6),
+        deadline=st.none() | st.floats(1, 100),
     )
-    def begin(self, counts: tuple[int, ...], max_fails: int | None, slots: int) -> None:
-        self.world = World(POLICIES, dict(zip(POLICIES, counts, strict=True)), max_fails=max_fails)
+    def begin(self, counts: tuple[int, ...], max_fails: int | None, slots: int, deadline: float | None) -> None:
+        self.world = World(
+            POLICIES, dict(zip(POLICIES, counts, strict=True)), max_fails=max_fails, deadline=deadline
+        )
         self.max_fails = max_fails
-        self.now = 0.0
+        self.world.tick(0.0)
         self.world.join(slots)
 
     @precondition(lambda self: self.world.joined < 4)
-    @rule(slots=st.integers(1, 10))
-    def agent_joins(self, slots: int) -> None:
-        self.world.join(slots)
+    @rule(slots=st.integers(1, 10), gpus=st.integers(0, 2), memory=st.sampled_from([0, 999, 1600]))
+    def agent_joins(self, slots: int, gpus: int, memory: int) -> None:
+        self.world.join(slots, gpus=gpus, memory=memory)
 
     @precondition(lambda self: self.world.claim)
     @rule(most=st.none() | st.integers(0, 20))
@@ -89,10 +99,13 @@ class Histories(RuleBasedStateMachine):
     def person_stops(self, now: bool) -> None:
         self.world.handle(StopWanted("stopped") if now else DrainWanted("drained"))
 
-    @rule(seconds=st.floats(0.01, 10))
+    @rule(seconds=st.floats(0.01, 10) | st.just(100.0))
     def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        self.world.handle(Tick(self.now))
+        self.world.tick(seconds)
+
+    @rule(map=st.sampled_from(sorted(POLICIES)), n=st.integers(1, 20), priority=st.integers(-1, 2))
+    def tasks_are_added(self, map: int, n: int, priority: int) -> None:
+        self.world.add(map, n, priority)
 
     @invariant()
     def what_is_claimed_is_somewhere(self) -> None:
@@ -111,12 +124,23 @@ class Histories(RuleBasedStateMachine):
         assert not world.owner
         assert not any(task.state is State.RUNNING for task in world.tasks.values())
         if world.finish == "" and not world.withheld:
-            widest = max((agent.slots for agent in world.agents.values()), default=0)
-            left = {task.map for task in world.tasks.values() if task.state is State.PENDING}
-            assert all(POLICIES[map].cores > widest for map in left), "an end with tasks that could run"
+            said = {(left.map, left.index) for left in world.dispatcher.left()}
+            for task in world.tasks.values():
+                if task.state is State.PENDING and not task.late:
+                    assert {(task.map, None), (task.map, task.index)} & said, "an end with tasks that could run"
+                    assert not self.could_run(task), "left for no reason"
         failed = sum(task.state is State.FAILED for task in world.tasks.values())
         if world.finish == f"{failed} tasks failed":
             assert self.max_fails is not None and failed >= self.max_fails
+
+
+    def could_run(self, task: Task) -> bool:
+        needs, policy = needs_of(POLICIES[task.map]), POLICIES[task.map]
+        memory = (task.limits and task.limits.memory) or policy.task_memory or 0
+        agents = self.world.agents_at_the_end
+        able = sum(agent.slots >= needs.cores and agent.gpus >= needs.gpus for agent in agents)
+        enough = any(not agent.memory or agent.memory >= memory for agent in agents)
+        return able >= max(1, needs.nodes) and enough
 
 
 Histories.TestCase.settings = settings(
