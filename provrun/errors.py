@@ -49,6 +49,13 @@ class NotFound(ProvrunError):
     exit = 4
 
 
+class NothingLeft(ProvrunError):
+    """Nothing is left to do."""
+
+    code = "nothing-left"
+    exit = 0
+
+
 class Refused(ProvrunError):
     """The request would harm something; it needs ``--force`` or another name."""
 

@@ -18,7 +18,7 @@ from provrun.core.reasons import reasons
 from provrun.core.shape import TAIL, Queue, Shape, Wishes, rounded
 from provrun.core.units import format_duration
 from provrun.core.workload import Work, critical
-from provrun.errors import UsageError
+from provrun.errors import NothingLeft, UsageError
 
 WAIT = 900.0  # seconds that waiting for a node is taken to cost
 NEAR = 1.01  # of the makespan that the longest task sets is as good as it can be
@@ -51,7 +51,7 @@ def choose(works: Sequence[Work], queue: Queue, wishes: Wishes = ANY, *, startup
     """Choose a shape for these maps, upstream first; raise `UsageError` when no shape can do what is wished."""
     works = [work for work in works if work.tasks]
     if not works:
-        raise UsageError("nothing is left to do", next="provrun status")
+        raise NothingLeft("nothing is left to do", next="provrun status")
     _check(works, queue, wishes, startup)
     within, part = _within(works, queue, wishes)
     chooser = _Chooser(within, queue, wishes, startup, max(work.worst for work in works))

@@ -20,7 +20,8 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """What a scheduler's queue allows, as far as is known; ``source`` says who says so, in words.
 
     ``cores`` and ``memory`` (bytes) are those of a node, ``nodes`` those of the queue; ``exclusive``: jobs get whole
-    nodes. ``most_nodes`` per job, ``most_time`` seconds per job, ``most_jobs`` and ``most_cores`` per user.
+    nodes; ``guessed``: nobody has told how many cores a node has. ``most_nodes`` per job, ``most_time`` seconds per
+    job, ``most_jobs`` and ``most_cores`` per user.
     """
 
     name: str = ""
@@ -32,6 +33,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     most_time: float | None = None
     most_jobs: int | None = None
     most_cores: int | None = None
+    guessed: bool = False
     source: str = ""
 
 

@@ -70,6 +70,22 @@ class Silent:
         """Say nothing."""
 
 
+class _Enough:
+    """Asks a run to end when so many tasks have ended."""
+
+    def __init__(self, show: Show, enough: int, interrupts: Interrupts) -> None:
+        self.tell = show.tell
+        self._show = show
+        self._left = enough
+        self._interrupts = interrupts
+
+    def watch(self, progress: Progress) -> None:
+        """Count."""
+        self._show.watch(progress)
+        if progress.ended >= self._left and not self._interrupts.level:
+            self._interrupts.wish()
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """How to run: maps by name, slots per rank, when to stop.
 
@@ -95,14 +111,15 @@ def run(
     max_fails: MaxFails | None = None,
     nice: int = 0,
     until: float | None = None,
+    enough: int | None = None,
     show: Show | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> RunSummary:
     """Run the tasks of these maps and of all they build on (of all maps if none is named) in one process tree.
 
     ``slots`` tasks of one core run at once (default: as configured, else one per usable core); at ``until``, in
-    seconds of Unix time, it ends. Raises `NotFound` for
-    an unknown map, `Unavailable` or `StorageFailed` when the registry cannot be written.
+    seconds of Unix time, it ends, and when ``enough`` tasks have ended it starts no more. Raises `NotFound` for an
+    unknown map, `Unavailable` or `StorageFailed` when the registry cannot be written.
     """
     if nice:
         os.nice(nice)
@@ -114,7 +131,10 @@ def run(
     try:
         from provrun.project.managing import manage  # meanwhile: it imports much
 
-        summary = manage(project, setting, local, interrupts, show or Silent())
+        show = show or Silent()
+        if enough is not None:
+            show = _Enough(show, enough, interrupts)
+        summary = manage(project, setting, local, interrupts, show)
     finally:
         local.agent.close()
         interrupts.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,41 +23,74 @@ from provrun.project.project import Project
 N = TypeVar("N", int, float)
 SAMPLED = 300  # attempts whose times are looked at
 ASSUMED = 60.0  # seconds of a task of which nothing is known
+PILOT = 60.0  # seconds that a pilot may take
 FIRST = 3_600.0  # seconds that the first job has when nothing is known
 ROOM = 1.25  # times the memory that tasks took
 LONGEST_FIRST = 10_000
 """Tasks up to which those that took longest before are started first."""
 
 
+class Chosen(NamedTuple):
+    """A shape; ``whole``: its slots are all that a node has, however many, for nodes come whole or nobody knows."""
+
+    shape: Shape
+    whole: bool
+
+
 def shape(
-    project: Project, names: Sequence[str], *, scheduler: str, queue: str | None = None, wishes: Wishes | None = None
-) -> Shape:
+    project: Project, names: Sequence[str], *, scheduler: str, queue: str | None = None, wishes: Wishes | None = None,
+    pilot: int = 0,
+) -> Chosen:
     """Choose the shape of jobs for these maps and all they build on (all maps if none is named), and say why.
 
-    Where nothing has been measured, the first job is a small one. Raises `UsageError` when nothing is left to do or no
-    shape can do what is wished.
+    Where nothing has been measured, so many tasks of a ``pilot`` run here first; without one, the first job is a small
+    one. Raises `UsageError` when nothing is left to do or no shape can do what is wished.
     """
     wishes = wishes or Wishes()
     left = works(project, names)
+    said: list[str] = []
+    if pilot and left and not _known(left):
+        said = run_pilot(project, [work.name for work in left if work.ready], pilot)
+        left = works(project, names)
     allowed = allowances(project, scheduler, queue)
-    if any(work.durations.measured for work in left if work.ready):
-        return choose(left, allowed, wishes)
-    return _first(left, allowed, wishes)
+    found = choose(left, allowed, wishes) if _known(left) else _first(left, allowed, wishes)
+    found = msgspec.structs.replace(found, reasons=(*said, *found.reasons))
+    whole = found.slots == allowed.cores and wishes.slots is None and (allowed.exclusive or allowed.guessed)
+    return Chosen(found, whole)
+
+
+def _known(left: Sequence[Work]) -> bool:
+    """Tell whether tasks have been measured of anything that could start now."""
+    return any(work.durations.measured for work in left if work.ready)
+
+
+def run_pilot(project: Project, names: Sequence[str], tasks: int) -> list[str]:
+    """Run a few tasks here and now, for a minute at most, and say what came of it."""
+    from provrun.project.running import run
+
+    slots = min(tasks, len(os.sched_getaffinity(0)))
+    summary = run(project, names, slots=slots, until=time.time() + PILOT, enough=tasks)
+    said = [f"pilot: {summary.succeeded:,} tasks succeeded here in {format_duration(summary.seconds)}"]
+    if summary.failed:
+        said.append(f"careful: {summary.failed:,} tasks of the pilot failed, see `provrun why {names[0]}`")
+    if not summary.succeeded:
+        said.append(f"no task has ended well within {format_duration(PILOT)}, so nothing has been measured")
+    return said
 
 
 def _first(left: Sequence[Work], allowed: Queue, wishes: Wishes) -> Shape:
     """Give a small job whose tasks tell how long they take."""
     if wishes == Wishes():
         longest = max((work.durations.most or 0.0 for work in left), default=0.0)
-        time = max(FIRST, 1.1 * longest)
-        time = min(time, allowed.most_time) if allowed.most_time else time
+        limit = max(FIRST, 1.1 * longest)
+        limit = min(limit, allowed.most_time) if allowed.most_time else limit
         widest = max((work.nodes for work in left), default=0)
-        wishes = Wishes(nodes=max(1, widest), jobs=1, time=time)
+        wishes = Wishes(nodes=max(1, widest), jobs=1, time=limit)
         found = choose(left, allowed, wishes)
         nodes = "one node" if found.nodes == 1 else f"{found.nodes} nodes"
         why = (
-            f"no task has been measured yet: {nodes} for {format_duration(time)} as a start; when some tasks have"
-            " ended, `provrun launch` again adds jobs by what they took"
+            f"no task has been measured yet: {nodes} for {format_duration(limit)} as a start; when some tasks have"
+            " ended, `provrun launch` again adds jobs by what they took (or let --pilot run a few here, now)"
         )
         kept = [reason for reason in found.reasons if "as wished" not in reason]
         return msgspec.structs.replace(found, reasons=(why, *kept))
@@ -100,7 +134,8 @@ def allowances(project: Project, scheduler: str, queue: str | None) -> Queue:
     cores = config.number("queue_cores") or found.cores
     if not cores:
         cores, source = here, "not known; as many cores as here are taken, see provrun config queue_cores"
-        found = msgspec.structs.replace(found, source=f"{found.source}; {source}" if found.source else source)
+        source = f"{found.source}; {source}" if found.source else source
+        found = msgspec.structs.replace(found, source=source, guessed=True)
     return msgspec.structs.replace(
         found, cores=cores, most_nodes=_least(found.most_nodes, config.number("queue_nodes")),
         most_time=_least(found.most_time, parse_duration(config.text("queue_time") or 0)),

@@ -80,6 +80,11 @@ class Interrupts:
         # Who sends SIGTERM or hangs up will not wait for long tasks.
         self.level = min(3, max(self.level + 1, 1 if number == signal.SIGINT else 2))
 
+    def wish(self) -> None:
+        """Ask for a drain without a signal."""
+        self._came.append(signal.SIGINT)
+        os.write(self._writing, b"\0")
+
     def close(self) -> None:
         """Give signals back to whom they belonged."""
         if self._ours:

@@ -15,7 +15,7 @@ from provrun.core.choosing import NEAR, STARTUP, WAIT, choose
 from provrun.core.forecast import Machine, forecast
 from provrun.core.shape import TAIL, Queue, Shape, Wishes, rounded
 from provrun.core.workload import Reads, Sample, Work, critical
-from provrun.errors import UsageError
+from provrun.errors import NothingLeft, UsageError
 
 CLUSTER = Queue(name="normal", cores=24, nodes=100, most_time=86_400.0, most_jobs=4)
 
@@ -258,7 +258,6 @@ def test_an_area_that_is_too_small_is_filled() -> None:
         ([scan(10, uniform())], Wishes(time=86_401.0), "--time"),
         ([scan(10, uniform(3600.0))], Wishes(area=0.5), "smallest shape"),
         ([scan(10, uniform())], Wishes(area=1.0, nodes=2, slots=24, time=3600.0), "smallest shape"),
-        ([], Wishes(), "nothing is left"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_way_out(works: list[Work], wishes: Wishes, words: str) -> None:
@@ -266,6 +265,11 @@ def test_what_cannot_be_is_refused_with_a_way_out(works: list[Work], wishes: Wis
         choose(works, CLUSTER, wishes)
     assert words in refused.value.message
     assert refused.value.next
+
+
+def test_without_tasks_there_is_no_shape() -> None:
+    with pytest.raises(NothingLeft):
+        choose([], CLUSTER)
 
 
 @given(seconds=st.floats(0, 10**7))

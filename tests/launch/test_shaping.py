@@ -14,7 +14,7 @@ from fixtures.study import Study, ended, grid
 from provrun.core.records import Dependency
 from provrun.core.shape import Wishes
 from provrun.core.workload import Reads
-from provrun.errors import UsageError
+from provrun.errors import NothingLeft, UsageError
 from provrun.project import shaping
 from provrun.project.config import Config
 from provrun.project.project import Project
@@ -108,13 +108,13 @@ def test_what_waits_for_failed_tasks_is_not_left(project: Project, study: Study)
     study.submit("stat", [{"n": 1}], on=[Dependency(upstream="scan", kind="all")])
     job = study.job()
     study.fail(job, study.claim(job, "scan"))
-    with pytest.raises(UsageError, match="nothing is left"):
+    with pytest.raises(NothingLeft):
         shaping.shape(project, ["stat"], scheduler="local")
 
 
 def test_the_first_job_is_small_and_says_so(project: Project, study: Study) -> None:
     study.submit("scan", grid(x=100_000))
-    shape = shaping.shape(project, ["scan"], scheduler="local")
+    shape, _ = shaping.shape(project, ["scan"], scheduler="local")
     assert (shape.jobs, shape.nodes, shape.slots, shape.time) == (1, 1, CORES_HERE, shaping.FIRST)
     assert "no task has been measured yet" in shape.reasons[0]
     assert "as wished" not in "".join(shape.reasons)
@@ -129,7 +129,7 @@ def test_what_is_configured_holds_where_the_scheduler_says_nothing(project: Proj
     project.config = Config.load(project.dir, {
         "PROVRUN_QUEUE_CORES": "24", "PROVRUN_QUEUE_NODES": "6", "PROVRUN_QUEUE_TIME": "2d", "PROVRUN_QUEUE_JOBS": "2"
     })
-    shape = shaping.shape(project, ["scan"], scheduler="pbs")
+    shape, _ = shaping.shape(project, ["scan"], scheduler="pbs")
     assert (shape.slots, shape.jobs) == (24, 2)
     assert shape.nodes <= 6
     assert "at most 6 nodes a job, 2d00h a job, 2 jobs a user" in "\n".join(shape.reasons)
@@ -138,19 +138,19 @@ def test_what_is_configured_holds_where_the_scheduler_says_nothing(project: Proj
 def test_wishes_are_kept(project: Project, study: Study) -> None:
     study.submit("scan", grid(x=1000))
     measure(study, "scan", 100, lambda index: 1.0)
-    shape = shaping.shape(project, ["scan"], scheduler="local", wishes=Wishes(slots=1, time=7200.0))
+    shape, _ = shaping.shape(project, ["scan"], scheduler="local", wishes=Wishes(slots=1, time=7200.0))
     assert (shape.slots, shape.time) == (1, 7200.0)
 
 
 def test_a_real_slurm_is_asked(project: Project, study: Study, slurm: Slurm) -> None:
     study.submit("scan", grid(x=2000))
     measure(study, "scan", 100, lambda index: 9 + index % 3)
-    main = shaping.shape(project, ["scan"], scheduler="slurm")
+    main, _ = shaping.shape(project, ["scan"], scheduler="slurm")
     assert main.slots == CORES
     assert main.nodes <= NODES
     assert main.rounds == 1
     assert any(reason.startswith(f"main: nodes of {CORES} cores; {NODES} nodes in all") for reason in main.reasons)
-    short = shaping.shape(project, ["scan"], scheduler="slurm", queue="short")
+    short, _ = shaping.shape(project, ["scan"], scheduler="slurm", queue="short")
     assert short.time == 600.0
     assert short.nodes == 2
     assert short.rounds > 1
