@@ -1,8 +1,8 @@
 """The queues of qdo: ``from provrun import qdo`` runs the examples of qdo's documentation.
 
 A queue is a map to which every `Queue.add` brings a task, even an equal one. Tasks are commands, or any JSON values
-whose recipe, a command template or a function, arrives with `Queue.launch` or `Queue.do`. Queues without a batch
-scheduler run here, in the background.
+whose recipe, a command template or a function, arrives with `Queue.launch` or `Queue.do`. Where there is no batch
+scheduler, queues run here, in the background.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from provrun.project.project import Project
 from provrun.run import current
 
 if TYPE_CHECKING:
+    from provrun.api.maps import Map
     from provrun.api.results import MapRows
 
 UNDECIDED = Recipe(kind="line")
@@ -62,6 +63,18 @@ def qlist() -> list[Queue]:
     """Give all queues."""
     project = Project.find()
     return [Queue(project, name) for name in project.registry.map_names()]
+
+
+class Launched:
+    """Batch jobs that a scheduler has; ``jobs`` says which."""
+
+    def __init__(self, map: Map, jobs: list[dict[str, Any]]) -> None:
+        self._map = map
+        self.jobs = jobs
+
+    def wait(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait until no task of the queue is left; gives its status, raises ``TimeoutError``."""
+        return self._map.wait(timeout)
 
 
 class Queue:
@@ -104,18 +117,40 @@ class Queue:
         return range(added[0], added[0] + added[1])
 
     def launch(
-        self, njobs: int = 1, pack: bool = False, script: str | None = None, func: Callable[..., object] | None = None
-    ) -> running.Running:
-        """Run the tasks in the background, ``njobs`` at once (at most one per usable core), packed or not.
+        self, njobs: int = 1, pack: bool = False, script: str | None = None,
+        func: Callable[..., object] | None = None, **options: Any,
+    ) -> running.Running | Launched:
+        """Hand ``njobs`` batch jobs with a worker each to the scheduler, or with ``pack`` one with ``njobs`` workers.
 
-        ``script`` is a template such as ``"analyze -a {a} -b {b}"``, ``func`` a function of the task: what a queue of
-        JSON values does with them.
+        Where there is no scheduler the tasks run here in the background, ``njobs`` at once (at most one per usable
+        core). ``script`` is a template such as ``"analyze -a {a} -b {b}"``, ``func`` a function of the task: what a
+        queue of JSON values does with them. More options are those of `Map.launch`: ``time``, ``queue``, ...
         """
         if current.importing:
             return cast("running.Running", Inert().run())
+        from provrun.errors import Unavailable
+        from provrun.launch.commands import detected
+
         self._decide(script, func)
-        slots = min(njobs, len(os.sched_getaffinity(0)))
-        return running.start(self._project, [self.name], slots=slots, mpi=None, max_fails=None, detached=True)
+        try:
+            scheduler = options.pop("scheduler", None) or detected()
+        except Unavailable:
+            if options:
+                raise
+            slots = min(njobs, len(os.sched_getaffinity(0)))
+            return running.start(self._project, [self.name], slots=slots, mpi=None, max_fails=None, detached=True)
+        from provrun.api.maps import Map
+
+        map = Map(self._project, self.name)
+        shape = self._packed(njobs, str(scheduler)) if pack else {"nodes": 1, "slots": 1, "jobs": njobs}
+        return Launched(map, map.launch(scheduler=str(scheduler), **shape, **options))
+
+    def _packed(self, workers: int, scheduler: str) -> dict[str, int]:
+        """Spread workers evenly over as few nodes as have cores for them."""
+        from provrun.project.shaping import allowances
+
+        nodes = -(-workers // allowances(self._project, scheduler, None).cores)
+        return {"nodes": nodes, "slots": -(-workers // nodes), "jobs": 1}
 
     def do(self, func: Callable[..., object] | None = None, script: str | None = None) -> dict[str, Any]:
         """Run the tasks here, one at a time, and wait; ``func`` and ``script`` as in `launch`."""

@@ -53,6 +53,26 @@ class Map:
         job = running.start(self._project, [self.name], slots=slots, mpi=mpi, max_fails=max_fails, detached=not wait)
         return job.wait() if wait else job
 
+    def launch(
+        self, nodes: int | None = None, time: str | float | None = None, *, slots: int | None = None,
+        jobs: int | None = None, scheduler: str | None = None, **more: Any,
+    ) -> list[dict[str, Any]]:
+        """Hand jobs to a scheduler that run this map and all it builds on; `provrun launch` has the same options.
+
+        ``time`` as ``"2h"`` or in seconds; more: ``queue, account, exclude, options`` (a dict), ``setup, resubmit,
+        links, on_finish, max_fails, area, nice``. Gives what `provrun launch --json` says of each job, none if no task
+        is left to do; `wait` waits for the map, whichever jobs run it. Raises `Unavailable` without a scheduler.
+        """
+        if current.importing:
+            return cast("list[dict[str, Any]]", Inert().launch())
+        from provrun.project.launching import launch
+        from provrun.project.wanted import wanted
+
+        return launch(
+            self._project,
+            wanted(names=[self.name], nodes=nodes, time=time, slots=slots, jobs=jobs, scheduler=scheduler, **more),
+        ).rows()
+
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait until no task of the map is waiting, pending or running any more; ``timeout`` in seconds.
 

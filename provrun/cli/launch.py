@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from provrun.cli.options import Face, MapName, command
-from provrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from provrun.project.launching import Launched, Submitted
+    from provrun.project.launching import Launched
 
 SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "local")
 
@@ -43,37 +40,19 @@ def launch(face: Face, maps: tuple[str, ...], dry_run: bool, **given: Any) -> No
 
     What is left when the time of a job is up goes on in the next one, by itself.
     """
-    from provrun.cli.run import parse_max_fails
-    from provrun.core.units import parse_duration
-    from provrun.project.launching import Wanted
     from provrun.project.launching import launch as launched
+    from provrun.project.wanted import wanted
 
-    given |= {
-        "time": None if given["time"] is None else parse_duration(given["time"]),
-        "exclude": tuple(node for text in given["exclude"] for node in nodes(text)),
-        "options": tuple(_option(text) for text in given["options"]),
-        "setup": tuple(line for text in given["setup"] for line in _setup(text)),
-        "max_fails": parse_max_fails(given["max_fails"]),
-    }
-    done = launched(face.project(), Wanted(names=maps, **given), dry=dry_run)
+    done = launched(face.project(), wanted(names=maps, **given), dry=dry_run)
     following = "provrun job list" if done.jobs else f"provrun status {' '.join(maps)}".rstrip()
     if dry_run and done.scripts:
         following = "the same command without --dry-run"
-    rows = [_row(each, script) for each, script in zip(done.jobs, done.scripts, strict=False)]
+    rows = done.rows()
     document = {
         "jobs": rows, "scheduler": done.scheduler, "script": done.scripts[0] if done.scripts else None,
         "dry_run": dry_run, "shape": done.form.document, "reasons": list(done.form.why), "next": following,
     }
     face.out.answer(document, refs=[str(row["ref"]) for row in rows], text=_told(done, dry_run, following))
-
-
-def _row(each: Submitted, script: str) -> dict[str, object]:
-    request = each.plan.request
-    return {
-        "ref": f"job:{each.job}", "id": each.job, "uuid": each.plan.uuid, "scheduler": request.scheduler,
-        "scheduler_id": each.id, "name": request.name, "nodes": request.nodes, "slots": request.slots,
-        "time": request.time, "after": request.after, "script": script, "output": request.output,
-    }
 
 
 def _told(done: Launched, dry: bool, following: str) -> str:
@@ -86,21 +65,3 @@ def _told(done: Launched, dry: bool, following: str) -> str:
         after = f", after {each.plan.request.after}" if each.plan.request.after is not None else ""
         lines.append(f"job:{each.job} is {done.scheduler} job {each.id}{after}")
     return "\n".join([*lines, f"next: {following}"])
-
-
-def nodes(text: str) -> list[str]:
-    """Split a list of nodes at the commas that stand in no brackets."""
-    return [node for node in re.split(r",(?![^[]*\])", text) if node]
-
-
-def _option(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    name = name.lstrip("-")
-    if not equals or not name:
-        raise UsageError(f"--option {text}: want KEY=VALUE", value=text, next="--option constraint=skylake")
-    return name, value
-
-
-def _setup(text: str) -> list[str]:
-    path = Path(text)
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.splitlines()

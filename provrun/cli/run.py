@@ -53,7 +53,9 @@ def run(
     """
     if ranks is not None and hosts is not None:
         raise UsageError("--hosts starts one rank on each host: leave --mpi out", value=ranks)
-    how = How(slots, parse_max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
+    from provrun.project.wanted import read_max_fails
+
+    how = How(slots, read_max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
     project = face.project()
     if not any(name in os.environ for name in ALLOCATIONS) and any(map(shutil.which, LAUNCHERS)):
         face.out.say("this looks like a login node: long work belongs into a batch job")
@@ -110,20 +112,3 @@ def recover(face: Face, name: str | None) -> None:
     following = f"provrun run {name or ''}".strip()
     text = "\n".join([*recovering.describe(recovered), f"next: {following}"]) if recovered else "nothing to recover"
     face.out.answer({"changed": changed, "maps": maps, "next": following}, refs=maps, text=text)
-
-
-def parse_max_fails(text: str | None) -> MaxFails | None:
-    """Read ``N`` or ``P%``."""
-    from provrun.project.running import MaxFails
-
-    if text is None:
-        return None
-    number = text.removesuffix("%")
-    try:
-        value = float(number) if number != text else int(number)
-    except ValueError:
-        value = 0
-    if not value > 0 or (number != text and value > 100):
-        problem = f"--max-fails {text}: want a number of tasks, or percent of them"
-        raise UsageError(problem, value=text, next="--max-fails 10, or --max-fails 5%")
-    return MaxFails(value, percent=number != text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from provrun.core.allocation import Request, Told
 from provrun.core.shape import Queue
 from provrun.errors import Unavailable
 from provrun.launch.dialect import Answer, Command, Dialect, Unreadable
+from provrun.launch.dialects import DIALECTS, named
 from provrun.launch.limits import Limits
 
 BURST = 40
@@ -125,6 +127,23 @@ class Scheduler:
             else:
                 environ[name] = value
         return {**environ, "LC_ALL": "C"}
+
+
+def detected() -> str:
+    """Name the scheduler whose programs this machine has, and which are set up; `Unavailable` if there is none."""
+    programs = {name: named(name).program for name in DIALECTS if name != "local"}
+    broken = ""
+    for name, program in programs.items():
+        if shutil.which(program):
+            # Slurm's programs are often installed where no Slurm is; each of them says so for lack of settings.
+            answer = _run(Command([program, "--version"]), os.environ, PATIENCE) if name == "slurm" else None
+            if answer is None or not answer.exit:
+                return name
+            broken = f"; {program} is there, but {answer.err.strip().rpartition('fatal: ')[2]}"
+    raise Unavailable(
+        f"no scheduler on this machine: none of {', '.join(programs.values())} works here{broken}", value=None,
+        next="provrun launch --scheduler local runs in the background on this host",
+    )
 
 
 def _run(command: Command, environ: Mapping[str, str], patience: float) -> Answer:

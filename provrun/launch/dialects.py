@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 
 from provrun.core.nearest import suggestion
-from provrun.errors import Unavailable, UsageError
+from provrun.errors import UsageError
 from provrun.launch.dialect import Dialect
 from provrun.launch.flux import Flux
 from provrun.launch.local import Local
@@ -29,15 +28,3 @@ def named(name: str, environ: Mapping[str, str] | None = None) -> Dialect:
             next=suggestion(name, DIALECTS, f"schedulers: {' '.join(DIALECTS)}"),
         )
     return DIALECTS[name]()
-
-
-def detected() -> str:
-    """Name the scheduler whose program this machine has."""
-    programs = {name: named(name).program for name in DIALECTS if name != "local"}
-    for name, program in programs.items():
-        if shutil.which(program):
-            return name
-    raise Unavailable(
-        f"no scheduler on this machine: none of {', '.join(programs.values())} is found", value=None,
-        next="provrun launch --scheduler local runs in the background on this host",
-    )

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,42 +14,19 @@ from provrun.core.allocation import Request
 from provrun.core.records import JobRecord
 from provrun.core.states import State
 from provrun.errors import ProvrunError
-from provrun.launch.commands import Scheduler
-from provrun.launch.dialects import detected, named
+from provrun.launch.commands import Scheduler, detected
+from provrun.launch.dialects import named
 from provrun.launch.script import INHERITED
+from provrun.project.logs import open_log
 from provrun.project.managing import user_name
 from provrun.project.marks import folder, output_path, plan_path, script_path
 from provrun.project.plans import BatchPlan, successor, write_plan
 from provrun.project.project import Project
-from provrun.project.running import MaxFails, new_uuid
+from provrun.project.running import new_uuid
+from provrun.project.wanted import Wanted
 
 LINKS = 4
 """Jobs of a chain that is submitted whole when nothing tells how many it takes."""
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What `launch` is asked for; what is None is left to provrun.
-
-    ``area`` in core-hours, ``links`` the jobs of each chain that is submitted whole.
-    """
-
-    names: tuple[str, ...] = ()
-    scheduler: str | None = None
-    nodes: int | None = None
-    slots: int | None = None
-    time: float | None = None
-    jobs: int | None = None
-    area: float | None = None
-    queue: str | None = None
-    account: str | None = None
-    exclude: tuple[str, ...] = ()
-    options: tuple[tuple[str, str], ...] = ()
-    setup: tuple[str, ...] = ()
-    resubmit: Literal["auto", "chain", "off"] = "auto"
-    links: int | None = None
-    on_finish: str | None = None
-    max_fails: MaxFails | None = None
-    nice: int = 0
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +48,15 @@ class Submitted(NamedTuple):
     plan: BatchPlan
     id: str
 
+    def document(self, script: str) -> dict[str, object]:
+        """Give the JSON document of the job, whose script is at this path."""
+        request = self.plan.request
+        return {
+            "ref": f"job:{self.job}", "id": self.job, "uuid": self.plan.uuid, "scheduler": request.scheduler,
+            "scheduler_id": self.id, "name": request.name, "nodes": request.nodes, "slots": request.slots,
+            "time": request.time, "after": request.after, "script": script, "output": request.output,
+        }
+
 
 class Launched(NamedTuple):
     """What `launch` did; ``scripts`` are the batch scripts, which are all there is of a dry run."""
@@ -79,6 +65,10 @@ class Launched(NamedTuple):
     form: Form
     jobs: list[Submitted]
     scripts: list[str]
+
+    def rows(self) -> list[dict[str, object]]:
+        """Give the JSON documents of the jobs."""
+        return [job.document(script) for job, script in zip(self.jobs, self.scripts, strict=False)]
 
 
 def launch(project: Project, wanted: Wanted, *, dry: bool = False) -> Launched:
@@ -95,6 +85,7 @@ def launch(project: Project, wanted: Wanted, *, dry: bool = False) -> Launched:
     plans = [_plan(project, wanted, form, scheduler) for _ in range(form.jobs)]
     if dry:
         return Launched(scheduler, form, [], [render(project, plan) for plan in plans[:1]])
+    open_log(project)
     jobs: list[Submitted] = []
     for plan in plans:
         jobs.append(hand_in(project, plan))
