@@ -109,7 +109,7 @@ def _submit(project: Project, request: Request, space: Space | None, problems: P
     if built.existing is not None:
         added = msgspec.structs.replace(added, stale=_stale(project, spec.name))
     missing = missing_program(spec.recipe, request.folder)
-    notes = [*unheeded(spec.policy), *missing_uses(spec.policy, request.folder)]
+    notes = [*unheeded(spec.policy, spec.recipe.kind), *missing_uses(spec.policy, request.folder)]
     notes += [missing] if missing is not None else []
     return Submitted(
         spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes), tuple(notes)

@@ -68,7 +68,7 @@ class Agent:
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-c", _BOOT, package, msgspec.json.encode(setup).decode()],
-            {**environ, JOB_VARIABLE: f"{job}/{rank}"},
+            {**environ, **_slurm_node(environ, setup.node), JOB_VARIABLE: f"{job}/{rank}"},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, theirs.fileno(), SOCKET),
@@ -160,6 +160,11 @@ class Agent:
             if pid:
                 self._status = status
         return self._status is not None
+
+
+def _slurm_node(environ: Mapping[str, str], node: str) -> dict[str, str]:
+    # Tasks have the environment of the batch script, which ran on one node alone.
+    return {"SLURMD_NODENAME": node} if "SLURMD_NODENAME" in environ else {}
 
 
 def sweep(job: str, rank: int | None = None) -> int:

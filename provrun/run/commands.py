@@ -172,7 +172,7 @@ class Commands:
     def _spawn(self, attempt: Attempt) -> None:
         recipe, start, desk = attempt.recipe, attempt.start, attempt.desk
         desk.write_params(start.params.encode())
-        words = recipe.words(attempt.names)
+        words = recipe.words(start, attempt.names)
         path = recipe.executable(words[0])
         environment = recipe.variables(start, desk, attempt.names, attempt.seat)
         try:

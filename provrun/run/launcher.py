@@ -97,6 +97,19 @@ def find_all(environ: Mapping[str, str]) -> list[Launcher]:
     return found
 
 
+def kind_of(program: str) -> str | None:
+    """Give the kind of MPI that a launcher belongs to, as it says itself; None if it does not."""
+    answer = _run([program, "--version"]) or ""
+    kinds = ("impi", "openmpi", "mpich")
+    return next((kind for kind in kinds if any(word in answer for word in _KINDS[kind][0])), None)
+
+
+def pmi_of(srun: str, kind: str) -> str | None:
+    """Give what this srun calls the interface that an MPI of this kind speaks; None if it has none of these."""
+    words = (_run([srun, "--mpi=list"]) or "").split()
+    return next((pmi for pmi in _PMI[kind] if pmi in words), None)
+
+
 def _sruns(library: str) -> list[Launcher]:
     kind = _kind(library)
     program = which("srun")

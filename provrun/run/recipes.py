@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from functools import partial
+from typing import TYPE_CHECKING
 
 from provrun.core.canonical import Value
 from provrun.core.identity import task_key
@@ -17,6 +18,9 @@ from provrun.run.declared import CannotStart, Declared, fill
 from provrun.run.seats import Seat, Seats
 from provrun.run.site import Desk, Site
 from provrun.run.uses import Uses
+
+if TYPE_CHECKING:
+    from provrun.run.parallel import TaskLauncher
 
 _THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -100,11 +104,15 @@ class CommandRecipe:
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self.kind = recipe.kind
         self._name = run.name.encode()
-        self.launcher = _launcher(run.policy.ranks, environment)
+        self._launcher = _launcher(run, environment, site.node)
+        if self._launcher is not None:
+            environment.update(self._launcher.variables)
         self._path = environment.get("PATH", os.defpath)
         self._shell = "" if self.kind == "command" else self._find_shell()
-        self._template = None if self.kind == "line" else _prepare(run, self.launcher)
-        self._launched = bool(self.launcher) and self._template is not None and "launcher" not in self._template.names
+        self._templates: dict[tuple[str, ...], Template] = {}
+        self._template = None if self.kind == "line" else Template.parse(run.recipe.words, self.kind == "shell")
+        self._placed = self._template is not None and "launcher" in self._template.names
+        self._front = bool(run.policy.ranks) and not self._placed
         self.declared = Declared(run)
         self._site = site
         self._uses: Uses | None = None
@@ -135,19 +143,28 @@ class CommandRecipe:
             "params": desk.params,
             "cores": self.policy.cores,
             "tmpdir": desk.folder,
-            "launcher": shlex.join(self.launcher),
+            "launcher": shlex.join(self.launcher(start)),
         }
 
-    def words(self, names: Names) -> list[str]:
+    def launcher(self, start: Start) -> list[str]:
+        """Give the words that start the ranks of a task; none if it has no ranks."""
+        return [] if self._launcher is None else self._launcher.words(start.hosts)
+
+    def words(self, start: Start, names: Names) -> list[str]:
         """Give the words of a task's command."""
         if self._template is None:
             line = as_text(names.params["line"])
             self._learn_words(line)
-            return [self._shell, "-c", line]
-        words = fill(self._template, names)
+            return [*(self.launcher(start) if self._front else ()), self._shell, "-c", line]
+        template = self._template
+        if self._placed:
+            if start.hosts not in self._templates:
+                self._templates[start.hosts] = _placed(template, self.launcher(start))
+            template = self._templates[start.hosts]
+        words = fill(template, names)
         if self.kind == "shell":
             words = [self._shell, "-c", *words]
-        return [*self.launcher, *words] if self._launched else words
+        return [*self.launcher(start), *words] if self._front else words
 
     def variables(self, start: Start, desk: Desk, names: Names, seat: Seat) -> dict[bytes, bytes]:
         """Give the environment of a task."""
@@ -230,18 +247,16 @@ class CommandRecipe:
         return "/bin/sh"
 
 
-def _launcher(ranks: int, environment: dict[str, str]) -> list[str]:
-    if not ranks:
-        return []
-    words = shlex.split(environment.get("PROVRUN_LAUNCHER", "mpiexec -n {ranks}"))
-    return [word.replace("{ranks}", str(ranks)) for word in words]
+def _launcher(run: RunMap, environment: dict[str, str], node: str) -> TaskLauncher | None:
+    if not run.policy.ranks and run.policy.task_nodes <= 1:
+        return None
+    from provrun.run.parallel import TaskLauncher  # late: few maps have ranks
+
+    return TaskLauncher(run.policy, environment, node)
 
 
-def _prepare(run: RunMap, launcher: list[str]) -> Template:
-    """Parse the template; a launcher is several words, so it is put in place before values are filled in."""
-    template = Template.parse(run.recipe.words, run.recipe.kind == "shell")
-    if "launcher" not in template.names:
-        return template
+def _placed(template: Template, launcher: list[str]) -> Template:
+    """Put the launcher in its place, before values are filled in, since it is several words."""
     pieces: list[tuple[Piece, ...]] = []
     for word in template.pieces:
         if word == (Field("launcher"),) and not template.shell:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from provrun.core.nearest import suggestion
-from provrun.core.records import Policy
+from provrun.core.records import Policy, RecipeKind
 from provrun.core.units import format_duration, format_size, parse_duration, parse_size
 from provrun.errors import UsageError
 
@@ -49,12 +49,16 @@ def parse_policy(given: Mapping[str, object], before: Policy) -> tuple[Policy, l
     return policy, problems
 
 
-def unheeded(policy: Policy) -> list[str]:
-    """Say which parts of a policy are recorded but not acted on by `run`."""
-    notes = {
-        "--task-nodes": (policy.task_nodes > 1, "tasks run on one node"),
-    }
-    return [f"{option} is recorded, but {instead} so far" for option, (given, instead) in notes.items() if given]
+def unheeded(policy: Policy, kind: RecipeKind) -> list[str]:
+    """Say which parts of a policy do less for such a recipe than one may think."""
+    if kind != "function":
+        return []
+    given = {"--ranks": policy.ranks > 1, "--task-nodes": policy.task_nodes > 1}
+    return [
+        f"{option} reserves room, but a function is one process: what it starts has to use it"
+        for option, yes in given.items()
+        if yes
+    ]
 
 
 def describe_changes(before: Policy, now: Policy) -> list[str]:

@@ -238,10 +238,10 @@ def test_a_map_keeps_policy_that_is_not_given_again(place: Place) -> None:
     assert msgspec.structs.replace(again.spec.policy, task_time=3600.0) == again.existing.policy
 
 
-def test_policy_that_has_no_effect_yet_is_told(place: Place) -> None:
-    policy = place.ask("scan", "true", policy={"gpus": 1, "checkpoint": True, "task_nodes": 2}).spec.policy
-    assert [note.split()[0] for note in unheeded(policy)] == ["--task-nodes"]
-    assert unheeded(place.ask("scan", "true", policy={"cores": 2, "task_nodes": 1}).spec.policy) == []
+def test_policy_that_does_less_for_a_function_is_told(place: Place) -> None:
+    policy = place.ask("scan", "true", policy={"gpus": 1, "checkpoint": True, "task_nodes": 2, "ranks": 4}).spec.policy
+    assert [note.split()[0] for note in unheeded(policy, "function")] == ["--ranks", "--task-nodes"]
+    assert unheeded(policy, "command") == []
 
 
 def test_pairs_are_read_with_every_problem() -> None:
