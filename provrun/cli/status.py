@@ -65,7 +65,9 @@ def wait(face: Face, maps: tuple[str, ...], timeout: str | None) -> int:
             break
         if not told and not project.registry.running_jobs():
             told = True
-            face.out.say(f"no job is running; start one: provrun run {' '.join(maps)}".rstrip())
+            queued = ", ".join(f"job:{job.id}" for job in project.registry.queued_jobs())
+            start = f"no job is running; start one: provrun run {' '.join(maps)}".rstrip()
+            face.out.say(f"{queued} is queued" if queued else start)
         left = until - time.monotonic() if until is not None else LONGEST
         time.sleep(max(0.01, min(pause, left)))
         pause = min(LONGEST, pause * 1.5)

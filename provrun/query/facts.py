@@ -65,6 +65,11 @@ class Facts:
         return self.view.running_jobs()
 
     @cached_property
+    def queued(self) -> list[JobRecord]:
+        """The jobs that wait in the queue of a scheduler."""
+        return self.view.queued_jobs()
+
+    @cached_property
     def holder(self) -> JobRecord | None:
         """The job that holds the task."""
         return next((job for job in self.view.reads.jobs() if job.id == self.task.job), None)

@@ -145,6 +145,10 @@ class View:
         """Give the jobs that run now, first to last."""
         return [job for job in self.reads.jobs("running") if not self.over(job)]
 
+    def queued_jobs(self) -> list[JobRecord]:
+        """Give the jobs that wait in the queue of a scheduler, first to last."""
+        return [job for job in self.reads.jobs("queued") if not self.over(job)]
+
     def staleness(self, map: MapRecord) -> Staleness:
         """Give the judge of a map's results."""
         if map.id not in self._staleness:

@@ -29,10 +29,21 @@ from provrun.query.why_ended import (
 )
 from provrun.query.why_job import why_job
 from provrun.query.why_map import MAPS, MapFacts
-from provrun.query.why_waiting import Behind, Next, NoJob, Orphaned, Paused, Running, TooWide, Waits, WaitsForFailed
+from provrun.query.why_waiting import (
+    Behind,
+    Next,
+    NoJob,
+    Orphaned,
+    Paused,
+    Queued,
+    Running,
+    TooWide,
+    Waits,
+    WaitsForFailed,
+)
 
 TASKS: tuple[Situation[Facts], ...] = (
-    WaitsForFailed(), Waits(), Paused(), NoJob(), TooWide(), Behind(), Next(), Orphaned(), Running(),
+    WaitsForFailed(), Waits(), Paused(), Queued(), NoJob(), TooWide(), Behind(), Next(), Orphaned(), Running(),
     FailedExit(), FailedSignal(), FailedException(), FailedTimeout(), FailedMemory(), FailedLauncher(),
     FailedOtherwise(), Cancelled(), StaleCode(), StaleInput(), StaleEnvironment(), NoResult(), ChangedMeanwhile(),
     Succeeded(),

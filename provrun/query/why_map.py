@@ -34,6 +34,11 @@ class MapFacts:
         return self.view.running_jobs()
 
     @cached_property
+    def queued(self) -> list[JobRecord]:
+        """The jobs that wait in the queue of a scheduler."""
+        return self.view.queued_jobs()
+
+    @cached_property
     def stale(self) -> int:
         """How many results are stale by what many share."""
         return self.view.staleness(self.map).count(self.tallies)
@@ -134,10 +139,15 @@ class MapPending(_OfMap):
 
     def because(self, facts: MapFacts) -> str:
         n = plural(facts.count(State.PENDING), "task")
-        return f"{n} of it are pending" + ("" if facts.jobs else ", and no job is running")
+        if facts.jobs:
+            return f"{n} of it are pending"
+        waiting = ", ".join(f"job:{job.id}" for job in facts.queued)
+        return f"{n} of it are pending, and {f'{waiting} is still queued' if waiting else 'no job is running'}"
 
     def next(self, facts: MapFacts) -> str:
         pending = facts.some(State.PENDING)
+        if facts.queued and not facts.jobs:
+            return f"provrun why job:{facts.queued[0].id}"
         return f"provrun why {pending[0]}" if facts.jobs else f"provrun run {facts.map.name}"
 
 

@@ -94,6 +94,22 @@ class Paused(_Pending):
         return f"provrun resume {facts.map.name}"
 
 
+class Queued(_Pending):
+    """A job that may take it waits in the queue of a scheduler."""
+
+    name = "job-is-queued"
+
+    def holds(self, facts: Facts) -> bool:
+        return facts.task.state is State.PENDING and not facts.jobs and bool(facts.queued)
+
+    def because(self, facts: Facts) -> str:
+        jobs = ", ".join(f"job:{job.id} ({job.owner.get('scheduler')})" for job in facts.queued)
+        return f"it is pending, and {jobs} is still queued"
+
+    def next(self, facts: Facts) -> str:
+        return f"provrun why job:{facts.queued[0].id}"
+
+
 class NoJob(_Pending):
     """Nothing runs here."""
 

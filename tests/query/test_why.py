@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -172,6 +173,16 @@ def test_running_with_a_job_that_is_over_asks_to_recover(lab: Lab) -> None:
     lab.claim("scan", job)
     answer = ask(lab, "scan/1")
     assert (answer.situation, answer.next) == ("job-is-over", "provrun recover scan")
+
+
+def test_pending_with_a_job_in_the_queue_names_it(lab: Lab) -> None:
+    lab.submit("scan", xs(1))
+    job = lab.open_job(owner={"scheduler": "slurm"}, state="queued", started=time.time_ns() // 1000)
+    answer = ask(lab, "scan/0")
+    assert (answer.situation, answer.next) == ("job-is-queued", f"provrun why job:{job.id}")
+    assert answer.because == f"it is pending, and job:{job.id} (slurm) is still queued"
+    assert ask(lab, "scan").because == f"1 task of it are pending, and job:{job.id} is still queued"
+    assert ask(lab, f"job:{job.id}").situation == "job-queued"
 
 
 # Maps and the rest
