@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from provrun.errors import ProvrunError, StorageFailed, Unavailable
+from provrun.errors import Contended, ProvrunError, StorageFailed, Unavailable
 
+Result = TypeVar("Result")
 Row = tuple[Any, ...]
 
 BUSY_TIMEOUT = 60.0  # seconds a writer waits for another one
@@ -308,6 +310,16 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         self._connection.close()
+
+
+def undisturbed(call: Callable[[], Result]) -> Result:
+    """Run a transaction, and again when the database has undone it in favour of another one."""
+    for pause in (0.01, 0.05, 0.2, 1.0):
+        try:
+            return call()
+        except Contended:
+            time.sleep(pause * (0.5 + time.monotonic_ns() % 1000 / 1000))  # so that two do not meet again
+    return call()
 
 
 def one_run(column: str, indices: Sequence[int]) -> tuple[str, tuple[object, ...]] | None:

@@ -17,7 +17,7 @@ import msgspec
 
 from provrun.errors import ProvrunError, StorageFailed, Unavailable, Unsound
 from provrun.store import operations
-from provrun.store.database import Database, LogIsClosed, LogIsOpen
+from provrun.store.database import Database, LogIsClosed, LogIsOpen, undisturbed
 from provrun.store.entries import Entry
 from provrun.store.log import Log
 from provrun.store.operations import Operation
@@ -206,7 +206,7 @@ class Follower(Registry):
     def _change(self, operation: Operation[Result]) -> Result:
         if self._log is None:
             try:
-                return operation.on(self._direct)
+                return undisturbed(lambda: operation.on(self._direct))
             except LogIsOpen as found:
                 self._attach(found.uuid)
         return self._through(operation)
