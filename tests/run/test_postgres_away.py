@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
 from fixtures.cli import Cli
+from fixtures.mounts import Mounts, provrun, tmpfs
 from fixtures.postgres import Server
 from fixtures.runs import Runs, finished, until
 from fixtures.witness import Witness
@@ -76,7 +79,7 @@ def agree(study: Runs, witness: Witness, n: int) -> None:
     assert all(accepted)
 
 
-def started(study: Runs, witness: Witness, *words: str, at_least: int = 2) -> Popen[str]:
+def started(study: Runs, witness: Witness, *words: str, at_least: int = 2) -> subprocess.Popen[str]:
     process = study.start("-j", "2", *words)
     until(lambda: len(witness.lines()) >= at_least, "tasks run")
     return process
@@ -195,8 +198,6 @@ def test_an_outbox_is_folded_by_recover_and_only_once(study: Runs, server: Serve
     process.communicate()
     (folder,) = outboxes(study)
     copy = study.root / "copy"
-    import shutil
-
     shutil.copytree(folder, copy)
     server.start()
     cli = Cli(study.root)
@@ -250,3 +251,34 @@ def test_a_task_that_submits_waits_for_the_database(study: Runs, server: Server,
     server.start()
     code, document, said = finished(process, 60)
     assert (code, document["succeeded"], document["failed"]) == (0, 6, 0), said
+
+
+def test_a_full_disk_meanwhile_ends_the_job_and_keeps_what_was_kept(
+    study: Runs, server: Server, witness: Witness, mounts: Mounts
+) -> None:
+    sleepers(study, witness, 80, 0.1)
+    log, kept = study.root / ".provrun" / "log", study.root.parent / "kept"
+    log.mkdir(exist_ok=True)
+    words = shlex.join(provrun("run", "-j", "2", "--json"))
+    script = f"set -e; {tmpfs(log, '24k')}; code=0; {words} || code=$?; cp -a {log} {kept}; exit $code"
+    process = subprocess.Popen(
+        ["unshare", "--mount", "bash", "-c", script], cwd=mounts.root, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    until(lambda: len(witness.lines()) >= 10, "tasks run, and many are claimed")
+    server.stop()
+    code, document, said = finished(process, 60)
+    assert (code, document["error"]["code"]) == (74, "io"), said
+    assert "cannot be kept" in document["error"]["message"]
+    # What was kept moves to where it belongs.
+    shutil.copytree(kept, log, dirs_exist_ok=True)
+    entries = _entries(study)
+    assert entries >= 1
+    server.start()
+    again = Cli(study.root)("run", "--json")
+    assert (again.exit, study.counts("scan")) == (0, {"succeeded": 80}), again.err
+    assert outboxes(study) == []
+    outcomes = Counter(one.outcome.word for index in range(80) for one in study.attempts("scan", index))
+    assert outcomes["succeeded"] == 80
+    assert set(outcomes) <= {"succeeded", "lost", "cancelled"}
+    assert again.json["succeeded"] <= 80 - entries
