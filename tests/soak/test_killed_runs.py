@@ -21,23 +21,31 @@ from fixtures.witness import Witness
 SCENARIOS = [
     Scenario("sqlite"),
     Scenario("postgres", ranks=2),
-    Scenario("sqlite", runs=2),
+    Scenario("log", runs=2),
     Scenario("sqlite", ranks=2),
-    Scenario("postgres"),
-    Scenario("sqlite", ranks=2, mpi="openmpi"),
     Scenario("postgres", runs=3),
-    Scenario("postgres", runs=2, ranks=2),
+    Scenario("log", ranks=2),
+    Scenario("log"),
+    Scenario("sqlite", ranks=2, mpi="openmpi"),
+    Scenario("postgres-log", runs=2),
+    Scenario("log", runs=2, ranks=2),
+    Scenario("postgres"),
+    Scenario("sqlite", runs=2),
+    Scenario("log", runs=3),
+    Scenario("log", ranks=3, mpi="openmpi"),
 ]
 QUICK, KILLS = 8, 12  # kills in an episode
-SEEDS = 6
+SEEDS = 3
 
 
 def play(
     scenario: Scenario, seed: int, kills: int, root: Path, witness: Witness, request: pytest.FixtureRequest
 ) -> None:
     environ = dict(os.environ)
-    if scenario.database == "postgres":
+    if scenario.database.startswith("postgres"):
         environ["PROVRUN_URL"] = request.getfixturevalue("postgres_url")
+    if scenario.database.endswith("log"):
+        environ["PROVRUN_LOG"] = "always"
     if scenario.ranks:
         launchers: dict[str, Launcher] = request.getfixturevalue("mpi_launchers")
         if scenario.mpi not in launchers:
