@@ -8,9 +8,13 @@ from pathlib import Path
 
 def main() -> None:
     """Take part in the job of a plan."""
+    from provrun.errors import ProvrunError
     from provrun.project.ranks import take_part
 
-    take_part(Path(sys.argv[1]))
+    try:
+        take_part(Path(sys.argv[1]))
+    except ProvrunError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

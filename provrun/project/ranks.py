@@ -60,6 +60,7 @@ def take_part(path: Path) -> None:
     for uuid in plan.setting.ended:
         sweep(uuid)
     if not plan.mpi:
+        path.unlink(missing_ok=True)
         setting = _setting(plan, 0)
         _lead(project, setting, Local(starter(project, setting, 0, plan.environ)), None, Line(plan.line))
         return
@@ -69,11 +70,12 @@ def take_part(path: Path) -> None:
     world = World(len(plan.slots))
     setting = _setting(plan, world.rank)
     local = local or Local(starter(project, setting, world.rank, plan.environ))
-    if world.rank == 0:
-        _lead(project, setting, local, world, Line(plan.line))
-    else:
-        _follow_manager(setting, local, world)
-    world.close()
+    with world.together():
+        if world.rank == 0:
+            path.unlink(missing_ok=True)  # all have read it; who wrote it may be gone
+            _lead(project, setting, local, world, Line(plan.line))
+        else:
+            _follow_manager(setting, local, world)
 
 
 def _setting(plan: RankPlan, rank: int) -> Setting:
@@ -101,8 +103,8 @@ def run_launched(
     )
     local = Local(starter(project, setting, world.rank, without_launcher(os.environ)))
     if world.rank != 0:
-        _follow_manager(setting, local, world)
-        world.close()
+        with world.together():
+            _follow_manager(setting, local, world)
         return None
     try:
         return _manage(project, setting, local, world, Interrupts(launched=True), show or Silent())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from provrun.project.leftovers import remove, remove_old
 from provrun.project.outboxes import fold_left
 from provrun.project.project import Project
 
@@ -20,6 +21,7 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
     registry = project.registry
     fold_left(project)
     running, queued = registry.running_jobs(), registry.queued_jobs()
+    remove_old(project, {job.uuid for job in (*running, *queued)})
     if not running and not queued:
         return []
     from provrun.project.over import Judge
@@ -33,16 +35,11 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
 
 def take_back(project: Project, job: JobRecord) -> int:
     """Close a job that is over, after all it has left on this host; give the number of tasks that are pending again."""
-    from shutil import rmtree
-
-    from provrun.project.flowing import rows_folder
     from provrun.run.agent import sweep
-    from provrun.run.job import forget
 
     sweep(job.uuid)
     lost = project.registry.abandon(job.id, time.time_ns() // 1000)
-    forget(job, project.dir)
-    rmtree(rows_folder(project, job.uuid), ignore_errors=True)
+    remove(project, job)
     return lost
 
 

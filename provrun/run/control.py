@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from provrun.errors import Unavailable
 from provrun.run.channel import Channel, Closed
 from provrun.run.progress import Progress
 
@@ -106,7 +107,10 @@ class Line:
 
     def __init__(self, address: str) -> None:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        line.connect(address)
+        try:
+            line.connect(address)
+        except OSError as error:
+            raise Unavailable(f"who started this run is gone: {error.strerror}", value=address) from None
         self._channel = Channel(line)
         self.level = 0
         self.number: int | None = None

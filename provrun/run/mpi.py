@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import format_exc
 from typing import TYPE_CHECKING
 
-from provrun.errors import MissingExtra, Unavailable
+from provrun.errors import MissingExtra, ProvrunError, Unavailable
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -76,6 +80,17 @@ class World:
     def abort(self) -> None:
         """End all ranks at once."""
         self._comm.Abort(1)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Leave MPI together at the end; an error that leaves this rank ends all, else the others wait for ever."""
+        try:
+            yield
+        except BaseException as error:
+            print(error if isinstance(error, ProvrunError) else format_exc(), file=sys.stderr, flush=True)
+            self.abort()
+            raise
+        self.close()
 
     def close(self) -> None:
         """Wait until everything sent has arrived, then leave MPI together with all other ranks."""

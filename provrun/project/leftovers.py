@@ -1,0 +1,43 @@
+"""What the files of jobs that ended badly leave in a project: locks, plans with a person's environment, rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provrun.run.job import JOBS
+
+if TYPE_CHECKING:
+    from provrun.core.records import JobRecord
+    from provrun.project.project import Project
+
+_OLD = 3600.0  # seconds after which a file of a job that nobody knows is of one that never came to be known
+
+
+def remove(project: Project, job: JobRecord) -> None:
+    """Remove the files of a job that is over."""
+    from shutil import rmtree
+
+    from provrun.project.flowing import rows_folder
+    from provrun.run.job import forget
+
+    forget(job, project.dir)
+    for path in (project.dir / "tmp").glob(f"{job.uuid}.*"):
+        _unlink(path)
+    rmtree(rows_folder(project, job.uuid), ignore_errors=True)
+
+
+def remove_old(project: Project, living: Collection[str]) -> None:
+    """Remove the files of jobs that were killed before they were entered; ``living`` are uuids of those that run."""
+    for path in (*(project.dir / JOBS).glob("*.lock"), *(project.dir / "tmp").glob("*.plan")):
+        with suppress(FileNotFoundError):
+            if path.stem not in living and path.stat().st_mtime < time.time() - _OLD:
+                _unlink(path)
+
+
+def _unlink(path: Path) -> None:
+    with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+        path.unlink()
