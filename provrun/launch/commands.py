@@ -135,11 +135,13 @@ def detected() -> str:
     broken = ""
     for name, program in programs.items():
         if shutil.which(program):
-            # Slurm's programs are often installed where no Slurm is; each of them says so for lack of settings.
-            answer = _run(Command([program, "--version"]), os.environ, PATIENCE) if name == "slurm" else None
+            # Slurm's programs are often installed where no Slurm is, and say so; there is a qsub that is not of PBS.
+            probed = name in ("slurm", "pbs")
+            answer = _run(Command([program, "--version"]), os.environ, PATIENCE) if probed else None
             if answer is None or not answer.exit:
                 return name
-            broken = f"; {program} is there, but {answer.err.strip().rpartition('fatal: ')[2]}"
+            said = (answer.err or answer.out).strip().rpartition("fatal: ")[2].partition("\n")[0]
+            broken += f"; {program} is there, but {said}"
     raise Unavailable(
         f"no scheduler on this machine: none of {', '.join(programs.values())} works here{broken}", value=None,
         next="provrun launch --scheduler local runs in the background on this host",
