@@ -118,7 +118,7 @@ class Functions:
                 age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - process.started * _TICK
                 if age < time.monotonic_ns() - worker.place.lane.begun + 2 * _TICK:
                     return True
-            if mark is not None and mark == f"{worker.handed.map.run.name}/{start.index}#{start.number}".encode():
+            if mark is not None and mark == worker.name:
                 return True
         return False
 

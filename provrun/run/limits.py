@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from provrun.run.loop import Loop, Timer
-from provrun.run.processes import kill_tree, table, tree
+from provrun.run.processes import Process, kill_tree, mark_of, table, tree
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -21,10 +21,13 @@ _BACKSTOP = 1.5
 
 
 class Limited(Protocol):
-    """An attempt that the watch can look at: its first process, and what to call when it takes too much."""
+    """An attempt that the watch can look at: its first process, its name, and what to call when it takes too much."""
 
     pid: int
     memory: int | None
+
+    @property
+    def name(self) -> bytes: ...
 
     def exceeded_memory(self, kib: int) -> None: ...
 
@@ -52,12 +55,25 @@ class MemoryWatch:
         if not self._watched:
             return
         processes = table()
+        daemons = self._daemons(processes)
         for attempt in list(self._watched):
-            used = sum(process.rss for process in tree(attempt.pid, processes))
+            found = {process.pid: process for process in tree(attempt.pid, processes)}
+            for pid in daemons.get(attempt.name, ()):
+                found.update((process.pid, process) for process in tree(pid, processes))
+            used = sum(process.rss for process in found.values())
             if attempt.memory is not None and used * 1024 > attempt.memory:
                 self._watched.discard(attempt)
                 attempt.exceeded_memory(used)
         self._timer = self._loop.later(_POLL, self._look)
+
+    def _daemons(self, processes: dict[int, Process]) -> dict[bytes, list[int]]:
+        """Find orphans in sessions of their own by the attempt whose name is in their environment."""
+        me, ours = os.getpid(), self._loop.child_pids
+        found: dict[bytes, list[int]] = {}
+        for process in processes.values():
+            if process.parent == me and process.pid not in ours and (mark := mark_of(process.pid, "PROVRUN_ATTEMPT")):
+                found.setdefault(mark, []).append(process.pid)
+        return found
 
 
 def limit_data(pid: int, memory: int) -> None:

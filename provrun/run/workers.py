@@ -149,6 +149,12 @@ class Worker:
         position = self.place.lane.started - self.done - 1
         return self.outstanding[position] if 0 <= position < len(self.outstanding) else None
 
+    @property
+    def name(self) -> bytes:
+        """Give what stands in $PROVRUN_ATTEMPT of the task it runs."""
+        start = self.running
+        return b"" if start is None else f"{self.handed.map.run.name}/{start.index}#{start.number}".encode()
+
     def sit(self, seats: Seats, cores: int, gpus: int) -> None:
         """Take a seat for the next tasks, on the GPUs it had before."""
         before, self.seat = self.seat, seats.take(cores, gpus, self.seat.gpus)
