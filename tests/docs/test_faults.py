@@ -32,7 +32,7 @@ def test_every_row_of_the_page_of_faults_names_a_fault_a_guarantee_and_a_test() 
 
 
 def test_every_nasty_task_and_broken_disk_is_on_the_page_of_faults() -> None:
-    tests = defined("run/test_nasty.py", "run/test_disks.py")
+    tests = defined("run/test_nasty.py", "run/test_floods.py", "run/test_disks.py")
     missing = {name for name in tests if f"`{name}`" not in PAGE}
     known = {"test_a_function_map_in_a_folder_that_is_not_there_fails_and_nothing_spins"}
     assert missing <= known
