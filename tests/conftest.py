@@ -17,6 +17,7 @@ pytest_plugins = [
     "fixtures.mounts",
     "fixtures.runs",
     "fixtures.slurm",
+    "fixtures.gridengine",
     "fixtures.stand_ins",
     "fixtures.witness",
     "fixtures.invariants",  # of runs and witness, which must come first

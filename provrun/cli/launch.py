@@ -11,7 +11,7 @@ from provrun.cli.options import Face, MapName, command
 if TYPE_CHECKING:
     from provrun.project.launching import Launched
 
-SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "local")
+SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "sge", "local")
 
 
 @command("provrun launch scan --nodes 4 --time 2h", "provrun launch --scheduler local", name="launch")

@@ -29,7 +29,8 @@ _OF_A_JOB = "SLURM_"
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_CONF_SERVER")
 # What schedulers say of a job that is over already.
 _GONE = re.compile(
-    r"invalid job id|already comple|already finished|has finished|unknown job|not found|no matching job|inactive",
+    r"invalid job id|already comple|already finished|has finished|unknown job|not found|does not exist|no matching job"
+    r"|inactive",
     re.IGNORECASE,
 )
 
@@ -131,19 +132,19 @@ class Scheduler:
 
 def detected() -> str:
     """Name the scheduler whose programs this machine has, and which are set up; `Unavailable` if there is none."""
-    programs = {name: named(name).program for name in DIALECTS if name != "local"}
+    probes = {name: named(name).probe for name in DIALECTS if name != "local"}
     broken = ""
-    for name, program in programs.items():
-        if shutil.which(program):
-            # Slurm's programs are often installed where no Slurm is, and say so; there is a qsub that is not of PBS.
-            probed = name in ("slurm", "pbs")
-            answer = _run(Command([program, "--version"]), os.environ, PATIENCE) if probed else None
+    for name, probe in probes.items():
+        if shutil.which(probe[0]):
+            # Programs are often installed where nothing is set up, and say so; there are two kinds of qsub.
+            answer = _run(Command(list(probe)), os.environ, PATIENCE) if len(probe) > 1 else None
             if answer is None or not answer.exit:
                 return name
             said = (answer.err or answer.out).strip().rpartition("fatal: ")[2].partition("\n")[0]
-            broken += f"; {program} is there, but {said}"
+            broken += f"; {probe[0]} is there, but {said}"
+    programs = ", ".join(probe[0] for probe in probes.values())
     raise Unavailable(
-        f"no scheduler on this machine: none of {', '.join(programs.values())} works here{broken}", value=None,
+        f"no scheduler on this machine: none of {programs} works here{broken}", value=None,
         next="provrun launch --scheduler local runs in the background on this host",
     )
 

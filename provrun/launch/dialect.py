@@ -32,8 +32,8 @@ class Dialect(Protocol):
     """One scheduler, as text; nothing here runs anything."""
 
     name: str
-    program: str
-    """The program that submits; a machine that has it has this scheduler."""
+    probe: tuple[str, ...]
+    """A command that does nothing and succeeds where this scheduler is set up; a lone word has only to be there."""
     reuses: bool
     """Whether an id may be given to another job later, so that only name and time tell whose it is."""
 

@@ -9,12 +9,15 @@ from provrun.core.nearest import suggestion
 from provrun.errors import UsageError
 from provrun.launch.dialect import Dialect
 from provrun.launch.flux import Flux
+from provrun.launch.gridengine import GridEngine
 from provrun.launch.local import Local
 from provrun.launch.lsf import Lsf
 from provrun.launch.pbs import Pbs
 from provrun.launch.slurm import Slurm
 
-DIALECTS: dict[str, Callable[[], Dialect]] = {"slurm": Slurm, "pbs": Pbs, "lsf": Lsf, "flux": Flux, "local": Local}
+DIALECTS: dict[str, Callable[[], Dialect]] = {
+    "slurm": Slurm, "pbs": Pbs, "lsf": Lsf, "flux": Flux, "sge": GridEngine, "local": Local,
+}
 
 
 def named(name: str, environ: Mapping[str, str] | None = None) -> Dialect:

@@ -24,7 +24,7 @@ class Flux:
     """The dialect of Flux; ``inside`` a batch job, which is a Flux of its own, it speaks to the one around it."""
 
     name = "flux"
-    program = "flux"
+    probe: tuple[str, ...] = ("flux",)
     reuses = False
 
     def __init__(self, *, inside: bool = False) -> None:

@@ -36,7 +36,7 @@ class Local:
     """The dialect of this host's processes."""
 
     name = "local"
-    program = "bash"
+    probe: tuple[str, ...] = ("bash",)
     reuses = False
 
     def job_name(self, uuid: str) -> str:

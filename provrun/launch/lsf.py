@@ -27,7 +27,7 @@ class Lsf:
     """The dialect of LSF 10."""
 
     name = "lsf"
-    program = "bsub"
+    probe: tuple[str, ...] = ("bsub",)
     reuses = True
 
     def job_name(self, uuid: str) -> str:

@@ -31,7 +31,7 @@ class Pbs:
     """
 
     name = "pbs"
-    program = "qsub"
+    probe: tuple[str, ...] = ("qsub", "--version")
     reuses = True
 
     def job_name(self, uuid: str) -> str:

@@ -32,7 +32,7 @@ class Slurm:
     """The dialect of Slurm, since 20.11."""
 
     name = "slurm"
-    program = "sbatch"
+    probe: tuple[str, ...] = ("sbatch", "--version")
     reuses = True
 
     def job_name(self, uuid: str) -> str:
