@@ -94,8 +94,11 @@ def cancel(face: Face, ids: tuple[str, ...], every: bool) -> None:
 
 @command("provrun verify", "provrun verify --json")
 def verify(face: Face) -> int:
-    """Check that everything the registry keeps agrees; exits with 6 and says what does not hold."""
-    problems = face.project().registry.check()
+    """Check that everything the registry and its log keep agrees; exits with 6 and says what does not hold."""
+    from provrun.project import logs
+
+    project = face.project()
+    problems = [*project.registry.check(), *logs.check(project)]
     document = {"ok": not problems, "problems": problems}
     face.out.answer(document, refs=problems, text="\n".join(problems) or "the registry is sound")
     return UNSOUND if problems else 0

@@ -101,14 +101,17 @@ def told(summary: RunSummary) -> str:
 @click.argument("name", metavar="[MAP]", required=False)
 def recover(face: Face, name: str | None) -> None:
     """Let tasks run again that jobs have left running which are over; every run does so by itself."""
-    from provrun.project import recovering
+    from provrun.project import logs, recovering
 
     project = face.project()
+    healed = logs.heal(project, thorough=True)
     if name is not None:
         project.map(name)
     recovered = recovering.recover(project)
     changed = sum(n for _, n in recovered)
     maps = [name] if name is not None else project.registry.map_names()
     following = f"provrun run {name or ''}".strip()
-    text = "\n".join([*recovering.describe(recovered), f"next: {following}"]) if recovered else "nothing to recover"
-    face.out.answer({"changed": changed, "maps": maps, "next": following}, refs=maps, text=text)
+    said = [*healed, *recovering.describe(recovered)]
+    text = "\n".join([*said, f"next: {following}"]) if said else "nothing to recover"
+    document = {"changed": changed, "maps": maps, "next": following} | ({"healed": healed} if healed else {})
+    face.out.answer(document, refs=maps, text=text)

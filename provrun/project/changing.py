@@ -11,6 +11,7 @@ from provrun.core.refs import MapRef, ParamsRef, TaskRef, parse_ref
 from provrun.core.states import State
 from provrun.errors import NotFound, Refused, UsageError
 from provrun.project.checkpoints import tidy
+from provrun.project.logs import requested
 from provrun.project.project import Project
 from provrun.submit.policies import describe_changes, parse_factor, parse_policy
 
@@ -74,11 +75,14 @@ def _indices(project: Project, ref: TaskRef | ParamsRef) -> list[int]:
     return [ref.index]
 
 
-def _counted(found: Sequence[Target], change: Callable[[MapRecord, Tasks], int], following: str) -> Changed:
+def _counted(
+    project: Project, found: Sequence[Target], change: Callable[[MapRecord, Tasks], int], following: str
+) -> Changed:
     """Change tasks and say how many were changed, naming the maps of which there were any."""
     counts = {record.name: change(record, tasks) for record, tasks in found}
+    notes = requested(project) if any(counts.values()) else []
     changed = tuple(name for name, count in counts.items() if count) or tuple(counts)
-    return Changed(sum(counts.values()), changed, following.format(maps=" ".join(changed)))
+    return Changed(sum(counts.values()), changed, following.format(maps=" ".join(changed)), tuple(notes))
 
 
 def retry(
@@ -95,7 +99,7 @@ def retry(
     problems.raise_any()
     registry = project.registry
     return _counted(
-        list(targets(project, refs, where)),
+        project, list(targets(project, refs, where)),
         lambda record, tasks: registry.retry(record.id, tasks, time=factors["time"], memory=factors["memory"]),
         "provrun run {maps}",
     )
@@ -124,14 +128,15 @@ def rerun(
             f"rerun makes up to {done} results superseded; they stay visible", value=list(refs),
             next="add --force to do it",
         )
-    return _counted(found, lambda record, tasks: project.registry.rerun(record.id, tasks), "provrun run {maps}")
+    registry = project.registry
+    return _counted(project, found, lambda record, tasks: registry.rerun(record.id, tasks), "provrun run {maps}")
 
 
 def cancel(project: Project, refs: Sequence[str], where: str | None = None) -> Changed:
     """Cancel tasks that have not ended."""
     registry = project.registry
     found = list(targets(project, refs, where))
-    changed = _counted(found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
+    changed = _counted(project, found, lambda record, tasks: registry.cancel(record.id, tasks), "provrun retry {maps}")
     tidy(project)
     return changed
 
@@ -147,7 +152,7 @@ def pause(project: Project, names: Sequence[str], *, paused: bool) -> Changed:
         if record.paused != paused
     )
     word = "resume" if paused else "run"
-    return Changed(held, tuple(names), f"provrun {word} {' '.join(names)}")
+    return Changed(held, tuple(names), f"provrun {word} {' '.join(names)}", tuple(requested(project)))
 
 
 def delete(project: Project, name: str, *, force: bool = False) -> Changed:
@@ -186,4 +191,5 @@ def set_policy(
         _, tasks = next(targets(project, [name], where))
         changed = max(changed, registry.set_priority(record.id, tasks, priority))
         notes.append(f"priority: {priority}")
+    notes += requested(project)
     return Changed(changed, (name,), f"provrun run {name}", tuple(notes))

@@ -39,6 +39,29 @@ def _setting(project: Project) -> str:
     return wanted
 
 
+def heal(project: Project, *, thorough: bool = False) -> list[str]:
+    """Let the log go on where nobody can read it any more, and say what was done.
+
+    An entry that is damaged or gone, and that no living job mends, becomes a hole: what it did has not happened.
+    A ``thorough`` one also looks at what the registry has folded in already, which others may still have to read.
+    """
+    registry = project.registry
+    if registry.position is None or project.logs.elsewhere() is not None:
+        return []
+    said = [
+        f"entry {position} of the log was lost: what it did has not happened, tasks of it run again"
+        for position in registry.heal()
+    ]
+    if thorough and project.logs.renew_plan(registry):
+        said.append("replicas start from a new plan: the log before it can no longer be read")
+    return said
+
+
+def check(project: Project) -> list[str]:
+    """Give the problems found in the log that is open, in words."""
+    return project.logs.check()
+
+
 def requested(project: Project) -> list[str]:
     """Say which running jobs have not yet seen what was changed last."""
     registry = project.registry

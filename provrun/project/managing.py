@@ -16,7 +16,7 @@ from provrun.core.states import State
 from provrun.errors import StorageFailed
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
-from provrun.project.logs import open_for_run
+from provrun.project.logs import heal, open_for_run
 from provrun.project.outboxes import waiting
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
@@ -51,7 +51,7 @@ def manage(
     """Be the manager of a job whose agents are there; ``library`` is the MPI library that joins them."""
     open_for_run(project)
     with Ownership(project.dir, setting.uuid) as owner:
-        for line in describe(recover(project)):
+        for line in (*heal(project), *describe(recover(project))):
             show.tell(line)
         registry = project.registry
         everything = registry.select_maps(())

@@ -20,6 +20,7 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
     """
     registry = project.registry
     fold_left(project)
+    registry.settle()
     running, queued = registry.running_jobs(), registry.queued_jobs()
     remove_old(project, {job.uuid for job in (*running, *queued)})
     if not running and not queued:

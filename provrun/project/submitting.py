@@ -13,6 +13,7 @@ from provrun.core.problems import Problems
 from provrun.core.records import Added
 from provrun.core.space import Space
 from provrun.errors import Refused
+from provrun.project.logs import requested
 from provrun.project.project import Project
 from provrun.project.submitter import patiently, submitter
 from provrun.submit.maps import Built, build
@@ -111,6 +112,7 @@ def _submit(project: Project, request: Request, space: Space | None, problems: P
     missing = missing_program(spec.recipe, request.folder)
     notes = [*unheeded(spec.policy, spec.recipe.kind), *missing_uses(spec.policy, request.folder)]
     notes += [missing] if missing is not None else []
+    notes += requested(project)
     return Submitted(
         spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes), tuple(notes)
     )

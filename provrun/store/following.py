@@ -29,6 +29,8 @@ MANY = 200  # entries of one transaction
 MANY_BYTES = 1 << 25
 PATIENCE = 60.0  # seconds to wait for an entry that is there but not as it must be
 BEAT = 10.0  # seconds between signs of life of a job
+SAID = 1.0  # seconds between words of how much it has seen
+HEAL = 45.0  # seconds to wait for somebody to mend an entry; a network file system may hide a new file for 30
 FRESH = 1.0  # seconds for which lookups are content with what has been folded in
 MEND = 2.0  # seconds between looks whether somebody asks for an entry
 
@@ -66,6 +68,7 @@ class Follower(Registry):
         self._log: Log | None = None
         self._folded_at = self._mended_at = self._beaten_at = float("-inf")
         self._job: tuple[int, str] | None = None
+        self._told = -1
         self.over = False
         """Whether this is a replica of a log that is closed: of no use any more."""
         found = database.one("select uuid from log where open=1")
@@ -126,7 +129,6 @@ class Follower(Registry):
             assert log is not None
         end = time.monotonic() + most
         self._mend(log)
-        self._beat(log)
         more = True
         while more and time.monotonic() < end:
             if log.head().position <= self._place()[0] and not log.may_probe:
@@ -144,6 +146,7 @@ class Follower(Registry):
         if not self._is_open():
             self._detach()
             return True
+        self._beat(log)
         if log.stuck is not None:
             log.ask(log.stuck.position)
             return False
@@ -200,6 +203,27 @@ class Follower(Registry):
         self._direct = Registry(self.database)
         assert self._log is not None
         self.database.through = self._log.folder.name
+
+    def heal(self, patience: float = HEAL) -> list[int]:
+        """Declare entries to be holes that nobody can read and nobody mends; give their positions.
+
+        Only in the registry itself, and only when no job lives that may have them: `Unavailable` says so.
+        """
+        holes: list[int] = []
+        while not self.fold() and self._log is not None and self._log.stuck is not None:
+            log, stuck = self._log, self._log.stuck
+            end = time.monotonic() + patience
+            while not self.fold() and self.stuck is not None and time.monotonic() < end:
+                time.sleep(min(1.0, patience / 10))
+            if log.stuck is None or log.stuck.position != stuck.position:
+                continue
+            if self._renew is not None:
+                raise Unavailable(str(stuck), value=stuck.position, next="provrun recover, where the log was opened")
+            if log.anybody:
+                raise Unavailable(f"{stuck}; a job lives that may still have it", value=stuck.position)
+            log.declare_hole(stuck.position, self._place()[1])
+            holes.append(stuck.position)
+        return holes
 
     # Changing
 
@@ -296,9 +320,13 @@ class Follower(Registry):
             self._job = None
 
     def _beat(self, log: Log) -> None:
-        if self._job is not None and time.monotonic() > self._beaten_at + BEAT:
-            self._beaten_at = time.monotonic()
-            log.beat(self._job[1], self._place()[0], time.time_ns() // 1000)
+        """Say that the job lives, and soon what it has seen: somebody may wait for that."""
+        if self._job is None or time.monotonic() < self._beaten_at + SAID:
+            return
+        position = self._place()[0]
+        if position != self._told or time.monotonic() > self._beaten_at + BEAT:
+            self._beaten_at, self._told = time.monotonic(), position
+            log.beat(self._job[1], position, time.time_ns() // 1000)
 
     def _look(self) -> None:
         """Fold in what is there before something is looked up, unless that has just been done."""

@@ -24,6 +24,7 @@ from provrun.store.entries import Damaged, Entry
 from provrun.store.log_files import FANOUT, HEAD, MOST_LEVELS, Beat, Head, LogFiles
 
 WANTED = "wanted"
+ALIVE = 120.0  # seconds without a sign of life after which a job has no entry to mend any more
 DISTANCE = 32  # entries at the end of the log that stay loose
 
 
@@ -261,6 +262,20 @@ class Log(LogFiles):
             temporary = self.folder / f"beating-{job}"
             temporary.write_bytes(msgspec.json.encode(Beat(position, at)))
             temporary.replace(self.folder / f"beat-{job}")
+
+    @property
+    def anybody(self) -> bool:
+        """Tell whether a job has given a sign of life lately, by the clock of the file system."""
+        now = self.folder / f"now-{self._name}-{os.getpid()}"
+        now.touch()
+        try:
+            moment = now.stat().st_mtime
+            # Only here, where nothing else will do, is the folder listed.
+            return any(path.stat().st_mtime > moment - ALIVE for path in self.folder.glob("beat-*"))
+        except FileNotFoundError:
+            return True  # one has gone at this moment, so somebody lives
+        finally:
+            now.unlink(missing_ok=True)
 
     def forget(self, job: str) -> None:
         """Take back the sign of life of a job that is over."""

@@ -54,6 +54,12 @@ def digest(path: Path) -> str:
     return hashed.hexdigest()
 
 
+def position(path: Path, uuid: str) -> int:
+    """Give the position of a log at which a plan stands."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as database:
+        return int(database.execute("select position from log where uuid=?", (uuid,)).fetchone()[0])
+
+
 def fetch(source: Path, target: Path) -> str:
     """Copy a plan to this host's own disk and give the digest of what was copied."""
     hashed = sha256()

@@ -21,8 +21,10 @@ import msgspec
 from provrun.errors import StorageFailed, Unavailable
 from provrun.store import plan
 from provrun.store.database import Database, LogIsOpen, SqliteDatabase
+from provrun.store.entries import Entry
 from provrun.store.following import PATIENCE
 from provrun.store.log import Log, sync
+from provrun.store.log_files import LogFiles
 from provrun.store.replica import Replica
 
 CURRENT = "current"
@@ -122,6 +124,47 @@ class Logs:
             new.replace(self.folder / CURRENT)
             sync(self.folder)
 
+    def renew_plan(self, registry: Replica) -> bool:
+        """Make the plan anew if somebody who starts from it could not come to where the registry stands; tell whether.
+
+        What the registry has folded in may have been damaged since.
+        """
+        found, position = self.current(), registry.position
+        if found is None or position is None or found.host != self.host or not self._broken(found, position):
+            return False
+        (self.folder / CURRENT).unlink()
+        self._publish(registry.database, found.uuid)
+        return True
+
+    def _broken(self, current: Current, position: int) -> bool:
+        path = self.folder / current.uuid / PLAN
+        if not path.exists() or plan.digest(path) != current.plan:
+            return True
+        files = LogFiles(self.folder / current.uuid)
+        last = plan.position(path, current.uuid)
+        for entry in files.read(last + 1):
+            last = entry.position
+        return last < position
+
+    def check(self) -> list[str]:
+        """Give the problems found in the log that is open, in words; holes are among them."""
+        found = self.current()
+        if found is None:
+            return []
+        problems = []
+        path = self.folder / found.uuid / PLAN
+        if not path.exists() or plan.digest(path) != found.plan:
+            return ["the plan of the log is damaged"]
+        files = LogFiles(self.folder / found.uuid)
+        before: Entry | None = None
+        for entry in files.read(plan.position(path, found.uuid)):
+            if before is not None and entry.previous != before.digest:
+                problems.append(f"entry {entry.position} of the log does not follow the one before")
+            if entry.hole:
+                problems.append(f"entry {entry.position} of the log was lost and is a hole")
+            before = entry
+        return [*problems, *([str(files.stuck)] if files.stuck else [])]
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep out other processes of this host."""
@@ -145,7 +188,7 @@ class Logs:
         log = Log(self.folder / current.uuid, name, self._writer)
 
         def renew() -> Database:
-            return self._begin(folder, current, anew=True)
+            return self._begin(folder, self.current() or current, anew=True)
 
         return Replica(self._begin(folder, current), lambda _: log, renew=renew, patience=patience)
 
@@ -169,12 +212,9 @@ class Logs:
         path = folder / "replica.sqlite"
         with (folder / "lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if anew:
-                # Others keep the file they have open, and find out themselves.
-                path.unlink(missing_ok=True)
-                path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
             os.utime(folder)
-            if path.exists():
+            # Others keep the file they have open if it is made anew, and find out themselves.
+            if not anew and path.exists() and _read(folder / "plan") == current.plan:
                 with suppress(Unavailable, StorageFailed):
                     return _opened(path, current.uuid)
             self._fetch(current, path)
@@ -190,7 +230,18 @@ class Logs:
             raise StorageFailed(f"copying the plan of the log failed: {error}", value=str(temporary)) from error
         if found != current.plan:
             raise Unavailable("the plan of the log is damaged", value=current.uuid, next="provrun recover")
+        # With another plan before, what was folded in may have stopped for good.
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         temporary.replace(path)
+        (path.parent / "plan").write_text(current.plan)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _opened(path: Path, uuid: str) -> SqliteDatabase:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.replicas import Group
 from fixtures.study import Study
 from provrun.store.registry import Registry
 
@@ -38,6 +39,14 @@ def any_registry(any_url: str) -> Iterator[Registry]:
 @pytest.fixture
 def study(any_registry: Registry) -> Study:
     return Study(any_registry)
+
+
+@pytest.fixture
+def group(sqlite_url: str, tmp_path: Path) -> Iterator[Group]:
+    Registry.create(sqlite_url).close()
+    made = Group(sqlite_url, tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

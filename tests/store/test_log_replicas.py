@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from fixtures.replicas import Group
+from fixtures.replicas import Group, job_record, of
 from fixtures.study import AT, Study, ended, grid
 from provrun.core.records import Dependency
-from provrun.core.states import State
-from provrun.errors import JobOver, Refused, Unavailable, Unsound
-from provrun.store import entries, operations
+from provrun.errors import JobOver, Refused, Unavailable
+from provrun.store import operations
 from provrun.store.database import LogIsOpen, connect
 from provrun.store.plan import dump
 from provrun.store.registry import Registry
-from provrun.store.replica import Replica
 from provrun.store.replicas import Logs
-
-
-@pytest.fixture
-def group(sqlite_url: str, tmp_path: Path) -> Iterator[Group]:
-    Registry.create(sqlite_url).close()
-    made = Group(sqlite_url, tmp_path)
-    yield made
-    made.close()
-
-
-def of(replica: Replica) -> Study:
-    return Study(replica)
-
-
-def loose(group: Group, position: int | None) -> Path:
-    assert position is not None
-    return group.log / f"{position:012d}"
 
 
 def test_each_task_is_claimed_by_one_replica_and_readiness_crosses_them(group: Group) -> None:
@@ -212,7 +191,7 @@ def test_the_last_job_closes_the_log(group: Group) -> None:
     study = of(group.others[0])
     study.submit("scan", grid(x=1))
     [one, two] = [
-        group.others[n].open_job(_job(f"job-{n}", group.current.opened + 1)) for n in range(2)
+        group.others[n].open_job(job_record(f"job-{n}", group.current.opened + 1)) for n in range(2)
     ]
     assert not group.home.settle()
     assert group.log.joinpath("beat-job-0").exists()
@@ -230,104 +209,11 @@ def test_the_last_job_closes_the_log(group: Group) -> None:
     assert group.home.maps()[0].paused
 
 
-def _job(uuid: str, started: int):  # type: ignore[no-untyped-def]
-    from provrun.core.records import JobRecord
-
-    return JobRecord(
-        uuid=uuid, kind="local", state="running", user="me", node="n1", slots=2, ranks=1, started=started
-    )
-
-
 def test_a_log_that_no_job_has_used_stays_open(group: Group) -> None:
     of(group.home).submit("scan", grid(x=1))
     assert not group.home.settle()
     assert group.home.finish() and group.logs.current() is None
     group.others.clear()
-
-
-def test_a_damaged_entry_is_waited_for_and_mended_by_who_has_it(group: Group) -> None:
-    study = of(group.others[0])
-    study.submit("scan", grid(x=2))
-    path = loose(group, group.others[0].position)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    assert not group.others[1].fold()
-    assert "damaged" in str(group.others[1].stuck)
-    assert group.others[1].map_names() == []
-    group.others[0]._mended_at = float("-inf")
-    group.others[0].fold()
-    assert path.read_bytes() == whole
-    assert group.others[1].fold() and group.others[1].map_names() == ["scan"]
-
-
-def test_a_change_behind_a_damaged_entry_waits_and_then_says_so(sqlite_url: str, tmp_path: Path) -> None:
-    Registry.create(sqlite_url).close()
-    with closing(Group(sqlite_url, tmp_path, 1)) as group:
-        of(group.others[0]).submit("scan", grid(x=2))
-        path = loose(group, group.others[0].position)
-        whole = path.read_bytes()
-        path.write_bytes(bytes(len(whole)))
-        with closing(
-            Logs(tmp_path / "log", "late", tmp_path / "late").private(group.current, patience=0.3)
-        ) as late:
-            began = time.monotonic()
-            with pytest.raises(Unavailable, match=r"entry \d+ of the log is damaged") as raised:
-                of(late)
-            assert time.monotonic() - began >= 0.3 and raised.value.next == "provrun recover"
-            path.write_bytes(whole)
-            assert late.fold() and late.map_names() == ["scan"]
-
-
-def test_a_hole_is_nothing_that_happened_and_is_remembered(group: Group) -> None:
-    study = of(group.others[0])
-    study.submit("scan", grid(x=2))
-    job = study.job()
-    study.claim(job, "scan", limit=1)
-    lost = group.others[0].position
-    study.claim(job, "scan", limit=1)
-    assert lost is not None
-    loose(group, lost).write_bytes(b"")
-    group.others = [group.private("new")]
-    assert not group.others[0].fold()
-    log = group.others[0]._log
-    assert log is not None
-    log.declare_hole(lost, group.others[0]._place()[1])
-    assert group.others[0].fold()
-    rows = group.settle()
-    assert rows["hole"] == [(group.current.uuid, lost)]
-    # The second claim finds the first task where the first one has not happened.
-    assert [(row[1], row[3]) for row in rows["task"]] == [(0, State.RUNNING), (1, State.PENDING)]
-
-
-def test_a_private_replica_that_went_another_way_begins_anew(group: Group) -> None:
-    study = of(group.others[0])
-    study.submit("scan", grid(x=2))
-    lost = group.others[0]
-    position, digest = lost._place()
-    bogus = entries.make(position + 1, digest, "zombie", operations.written([operations.Pause(1, True)]))
-    with lost.database.writing():
-        lost._do(bogus)
-        lost._stand(bogus.position, bogus.digest)
-    other = of(group.others[1])
-    other.submit("scan", grid(x=3))
-    other.submit("more", grid(x=3))
-    assert lost.fold()
-    group.settle()
-    assert not lost.maps()[0].paused
-
-
-def test_a_registry_that_went_another_way_says_so(sqlite_url: str, tmp_path: Path) -> None:
-    Registry.create(sqlite_url).close()
-    group = Group(sqlite_url, tmp_path, 1)
-    of(group.others[0]).submit("scan", grid(x=2))
-    group.home.fold()
-    with group.home.database.writing():
-        group.home._stand(group.home._place()[0], bytes(32))
-    of(group.others[0]).submit("scan", grid(x=3))
-    with pytest.raises(Unsound, match="parted"):
-        group.home.fold()
-    for one in group.replicas:
-        one.close()
 
 
 def test_a_replica_is_shared_by_the_processes_of_a_host(group: Group) -> None:
@@ -336,23 +222,6 @@ def test_a_replica_is_shared_by_the_processes_of_a_host(group: Group) -> None:
         assert group.others[0].map_names() == ["scan"]
         assert [path.name for path in (group.folder / "scratch-host0").iterdir()] != []
         assert second.position == group.others[0].position
-
-
-def test_a_replica_with_a_broken_file_begins_anew(group: Group) -> None:
-    of(group.others[0]).submit("scan", grid(x=2))
-    [path] = (group.folder / "scratch-host0").glob("*/*/replica.sqlite")
-    group.others[0].close()
-    path.write_bytes(b"no database" * 1000)
-    group.others[0] = group.private("host0")
-    assert group.others[0].fold() and group.others[0].map_names() == ["scan"]
-
-
-def test_a_damaged_plan_is_not_used(group: Group) -> None:
-    with (group.log / "plan.sqlite").open("r+b") as file:
-        file.seek(5000)
-        file.write(b"damage")
-    with pytest.raises(Unavailable, match="plan of the log is damaged"):
-        group.private("new")
 
 
 def test_values_of_users_go_through_the_log_as_they_are(group: Group) -> None:
@@ -402,5 +271,4 @@ def test_dumps_tell_databases_apart(group: Group) -> None:
     before = dump(group.home.database)
     group.home.pause(1, True)
     assert dump(group.home.database)["map"] != before["map"]
-    with closing(sqlite3.connect(":memory:")):
-        assert set(before) >= {"task", "attempt", "log", "hole", "alembic_version"}
+    assert set(before) >= {"task", "attempt", "log", "hole", "alembic_version"}
