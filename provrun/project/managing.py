@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from signal import SIGINT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from provrun.core.dispatcher import WALLTIME, Dispatcher
 from provrun.core.events import Left as LeftTasks
@@ -64,7 +64,7 @@ def manage(
         patient = waiting(project, setting.uuid)
         job = (patient or registry).open_job(
             JobRecord(
-                uuid=setting.uuid, kind="mpi" if remote else "local", state="running", user=user_name(),
+                uuid=setting.uuid, kind=_kind(setting, remote), state="running", user=user_name(),
                 node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
                 owner={**setting.owner, **owner.record},
             )
@@ -145,6 +145,12 @@ def _summary(progress: Progress, job: int, reason: str, code: int, noresult: int
         seconds=round(progress.seconds, 6), tasks_per_second=round(ended / progress.seconds, 3) if ended else 0.0,
         job=job, reason=reason, exit=code,
     )
+
+
+def _kind(setting: Setting, remote: Remote | None) -> Literal["local", "mpi", "batch"]:
+    if "scheduler" in setting.owner:
+        return "batch"
+    return "mpi" if remote else "local"
 
 
 def _deadline(setting: Setting) -> float | None:

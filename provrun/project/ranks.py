@@ -50,7 +50,7 @@ class RankPlan(msgspec.Struct, frozen=True, kw_only=True):
 def take_part(path: Path) -> None:
     """Be one of the ranks of a plan."""
     plan = msgspec.json.decode(path.read_bytes(), type=RankPlan)
-    # Who started the ranks decides what a signal means, and says so on the line; launchers pass on what they like.
+    # Who started the ranks decides what a signal means, and says so on rank 0's line; launchers pass on what they like.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     project = Project(Path(plan.project))

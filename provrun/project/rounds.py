@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from provrun.core.dispatcher import WALLTIME
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, Unavailable
 from provrun.project.fleets import Across, Fleet, Here
@@ -32,6 +33,7 @@ from provrun.run.control import Done, Listener, Said, Shown
 from provrun.run.hosts import Host, first_here, read_hosts
 from provrun.run.interrupts import Interrupts
 from provrun.run.launcher import find
+from provrun.run.manager import INTERRUPTED
 from provrun.run.processes import LAUNCHED
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.progress import Progress
@@ -78,6 +80,13 @@ class Round(NamedTuple):
     shown: Progress
     seconds: float
 
+    @property
+    def summary(self) -> RunSummary | None:
+        """What rank 0 says of all of it."""
+        if self.done is None or self.done.summary is None:
+            return None
+        return msgspec.json.decode(self.done.summary, type=RunSummary)
+
 
 class Died(NamedTuple):
     """What a round that died had done; ``recorded`` counts the attempts that ended and are on record."""
@@ -91,20 +100,24 @@ class Supervisor:
 
     def __init__(
         self, project: Project, fleet: Fleet, *, nice: int = 0, show: Show | None = None,
-        environ: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None, interrupts: Interrupts | None = None,
+        told_to_end: Callable[[], None] | None = None,
     ) -> None:
         self._project = project
         self._fleet = fleet
+        self._told_to_end = told_to_end
         self._nice = nice
         self._show = show or Silent()
         self._environ = dict(os.environ if environ is None else environ)
-        self.interrupts = Interrupts()
+        self._own = interrupts is None
+        self.interrupts = interrupts or Interrupts()
 
     def __enter__(self) -> Supervisor:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.interrupts.close()
+        if self._own:
+            self.interrupts.close()
 
     def run(self, setting: Setting) -> RunSummary:
         """Run rounds until one ends well, somebody wants an end, or nothing comes of them any more."""
@@ -112,15 +125,15 @@ class Supervisor:
         idle = 0
         while True:
             round = self._round(setting, total)
-            if round.done is not None and round.done.summary is not None:
-                return added(total, msgspec.json.decode(round.done.summary, type=RunSummary))
             if round.done is not None and round.done.error is not None:
                 raise _raised(round.done.error)
+            if round.summary is not None and round.summary.reason != INTERRUPTED:
+                return added(total, round.summary)
             died = self._bury(setting, round)
             total = added(total, died.summary)
             if self.interrupts.read():
                 number = self.interrupts.number or signal.SIGINT
-                reason = LEFT if self.interrupts.level == LEAVING else "interrupted"
+                reason = LEFT if self.interrupts.level == LEAVING else INTERRUPTED
                 return msgspec.structs.replace(total, reason=reason, exit=SIGNALLED + number)
             if not round.begun and self._fleet.other_launcher():
                 continue
@@ -128,6 +141,8 @@ class Supervisor:
                 raise Unavailable(
                     f"the MPI launcher ended with exit code {round.code} before the run began", value=round.code
                 )
+            if setting.until is not None and time.time() >= setting.until:
+                return msgspec.structs.replace(total, reason=WALLTIME, exit=STOPPED)
             idle = 0 if died.recorded else idle + 1
             if idle == IDLE_ROUNDS:
                 reason = f"a rank died, {idle} times in a row before anything was recorded"
@@ -153,7 +168,7 @@ class Supervisor:
             launched = subprocess.Popen(
                 start.command, env=start.environ, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
             )
-            follower = _Follower(launched, listener, self.interrupts, self._show, before)
+            follower = _Follower(launched, listener, self.interrupts, self._show, before, self._told_to_end)
             try:
                 done = follower.follow()
             finally:
@@ -166,6 +181,9 @@ class Supervisor:
 
     def _bury(self, setting: Setting, round: Round) -> Died:
         """Take back what a round that died had in flight, after all that is left of it on this host has ended."""
+        if round.summary is not None:
+            # The launcher has ended it, and it had the time to give everything back.
+            return Died(round.summary, round.summary.succeeded + round.summary.failed)
         # The ranks first: a manager that saw its tasks die would put it down to them.
         sweep_processes(setting.uuid, LAUNCHED)
         sweep(setting.uuid)
@@ -209,8 +227,9 @@ class _Follower:
 
     def __init__(
         self, launched: subprocess.Popen[bytes], listener: Listener, interrupts: Interrupts, show: Show,
-        before: RunSummary,
+        before: RunSummary, told_to_end: Callable[[], None] | None,
     ) -> None:
+        self._told_to_end = told_to_end
         self._launched = launched
         self._listener = listener
         self._interrupts = interrupts
@@ -227,8 +246,10 @@ class _Follower:
             select.select([self._listener.fileno(), self._interrupts.fileno()], [], [], 0.1)
             ended = self._launched.poll() is not None
             if self._interrupts.read() != self._level:
-                self._level = self._interrupts.level
+                first, self._level = not self._level, self._interrupts.level
                 self._listener.wish(self._level, self._interrupts.number or signal.SIGINT)
+                if first and self._told_to_end is not None:
+                    self._told_to_end()
                 if self._level == LEAVING:
                     return Done(None)
             try:
@@ -237,6 +258,8 @@ class _Follower:
                 self.broken = True
                 return None
             if done is not None:
+                # What its launcher ends may wait in vain for ranks that are dead.
+                self.broken = done.summary is not None and INTERRUPTED in done.summary and not self._level
                 return done
             if ended or (not self._listener.called and time.monotonic() > until):
                 self.broken = not ended

@@ -7,6 +7,7 @@ travel as messages, and the end of the line tells rank 0 that nobody listens any
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
 from contextlib import suppress
@@ -103,7 +104,10 @@ class Listener:
 
 
 class Line:
-    """The end of rank 0: stands for the person's signals, and shows progress."""
+    """The end of rank 0: stands for the person's signals, and shows progress.
+
+    Its own SIGTERM means that its launcher ends the ranks: another one has died, or the scheduler wants it so.
+    """
 
     def __init__(self, address: str) -> None:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -115,6 +119,8 @@ class Line:
         self.level = 0
         self.number: int | None = None
         self.gone = False
+        self._terminated = False
+        signal.signal(signal.SIGTERM, self._terminate)
 
     def fileno(self) -> int:
         """Give the descriptor to poll."""
@@ -129,7 +135,12 @@ class Line:
         except Closed:
             self.gone = True
             self.level = max(self.level, STOP)
+        if self._terminated:
+            self.level = max(self.level, STOP)
         return self.level
+
+    def _terminate(self, number: int, frame: object) -> None:
+        self._terminated = True
 
     def watch(self, progress: Progress) -> None:
         """Show progress."""

@@ -21,7 +21,6 @@ from provrun.core.events import (
     Record,
     Recorded,
     Release,
-    ResultsCame,
     Send,
     StopAgent,
     StopWanted,
@@ -51,6 +50,7 @@ from provrun.core.records import Claimed
 from provrun.core.states import State
 from provrun.run import keeper
 from provrun.run.agent import AgentLost as AgentGone
+from provrun.run.doubts import Doubts
 from provrun.run.interrupts import Person
 from provrun.run.keeper import Keeper
 from provrun.run.links import Local, Remote
@@ -61,6 +61,8 @@ LOOK = 2.0  # seconds between looks for tasks that somebody has cancelled
 RATED = 1.0  # seconds over which the rate shown is measured
 QUICK = 0.0002  # seconds after which a remote message is looked for while there is traffic
 IDLE = 0.02  # and when there has been none for a while
+INTERRUPTED = "interrupted"
+"""The reason of a job that was told to end."""
 
 
 class Left(Exception):
@@ -107,6 +109,7 @@ class Manager:
         self.io = False
         self._hurrying = False
         self._stopping = False
+        self._doubts = Doubts()
         self._captured: set[int] = set()
         self._began = time.monotonic()
         self._epoll = select.epoll()
@@ -135,6 +138,7 @@ class Manager:
             if self._dispatcher.stopping and not self._stopping:
                 self._stopping = True
                 self._keeper.order(keeper.NoMore())
+            self._handle(*self._doubts.due(time.monotonic()))
             if self._dispatcher.starving != self._hurrying:
                 self._hurrying = not self._hurrying
                 self._keeper.order(keeper.Hurry(self._hurrying))
@@ -216,7 +220,7 @@ class Manager:
         number = self._current.get(rank)
         match message:
             case Results() if number is not None:
-                return (ResultsCame(number, message.results),)
+                return self._doubts.sort(number, message.results, time.monotonic())
             case Returned() if number is not None:
                 return (TasksReturned(number, message.tasks, message.started),)
             case Joined() if rank != 0:
@@ -265,10 +269,11 @@ class Manager:
         self._level = level
         if level == 1:
             self._tell(self._farewell())
-            self._handle(DrainWanted("interrupted"))
+            self._handle(DrainWanted(INTERRUPTED))
         elif level == 2:
             self._tell("tasks that run go back to pending; once more leaves at once")
-            self._handle(StopWanted("interrupted"))
+            self._doubts.stop()
+            self._handle(StopWanted(INTERRUPTED))
         else:
             raise Left
 

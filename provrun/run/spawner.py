@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -234,6 +235,9 @@ def main() -> NoReturn:
     setup = msgspec.json.decode(sys.argv[-1], type=Setup)
     _close_others()
     become_subreaper()
+    # A scheduler that ends a job signals this process, too; its agent says what is to become of the tasks. A handler,
+    # since what is ignored stays so in what is started.
+    signal.signal(signal.SIGTERM, _ignore)
     channel = Channel(Descriptor(SOCKET))
     spawner: Spawner | None = None
     try:
@@ -251,6 +255,10 @@ def main() -> NoReturn:
         if spawner:
             spawner.close()
     os._exit(0)
+
+
+def _ignore(number: int, frame: object) -> None:
+    """Do nothing."""
 
 
 def _close_others() -> None:
