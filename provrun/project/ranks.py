@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from provrun.run.relay import relay
 
 LEAVING = 3
 """The level at which nothing is waited for."""
+
+_MOMENT = 0.3  # seconds by which signals to processes of one job may be apart
 
 
 class RankPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +121,11 @@ def _lead(project: Project, setting: Setting, local: Local, world: World | None,
     try:
         done = Done(msgspec.json.encode(_manage(project, setting, local, world, line, line)).decode())
     except ProvrunError as error:
+        # Whoever ends the ranks ends what they have started, too, and that may fail in any way: it is no error of ours.
+        time.sleep(_MOMENT)
+        if line.terminated:
+            line.close()
+            return
         value = None if error.value is None else str(error.value)
         done = Done(None, (error.code, error.exit, error.message, value, error.next))
     finally:

@@ -125,11 +125,11 @@ class Supervisor:
         idle = 0
         while True:
             round = self._round(setting, total)
-            if round.done is not None and round.done.error is not None:
-                raise _raised(round.done.error)
             if round.summary is not None and round.summary.reason != INTERRUPTED:
                 return added(total, round.summary)
             died = self._bury(setting, round)
+            if round.done is not None and round.done.error is not None:
+                raise _raised(round.done.error)
             total = added(total, died.summary)
             if self.interrupts.read():
                 number = self.interrupts.number or signal.SIGINT

@@ -119,7 +119,7 @@ class Line:
         self.level = 0
         self.number: int | None = None
         self.gone = False
-        self._terminated = False
+        self.terminated = False
         signal.signal(signal.SIGTERM, self._terminate)
 
     def fileno(self) -> int:
@@ -135,12 +135,12 @@ class Line:
         except Closed:
             self.gone = True
             self.level = max(self.level, STOP)
-        if self._terminated:
+        if self.terminated:
             self.level = max(self.level, STOP)
         return self.level
 
     def _terminate(self, number: int, frame: object) -> None:
-        self._terminated = True
+        self.terminated = True
 
     def watch(self, progress: Progress) -> None:
         """Show progress."""
