@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "sge", "local")
 
 
-@command("provrun launch scan --nodes 4 --time 2h", "provrun launch --scheduler local", name="launch")
+@command("provrun launch scan --nodes 4 --time 2h", "provrun launch scan --dry-run", name="launch")
 @click.argument("maps", metavar="[MAP]...", nargs=-1, type=MapName())
 @click.option("--nodes", type=click.IntRange(1), metavar="N", help="Nodes of each job, with one MPI rank on each.")
 @click.option("--slots", type=click.IntRange(1), metavar="N", help="Tasks at once on a node (default: its cores).")
 @click.option("--time", metavar="D", help="Time limit of each job, as 2h or 1-00:00:00.")
 @click.option("--jobs", type=click.IntRange(1), metavar="K", help="So many jobs that share the maps.")
 @click.option("--area", type=click.FloatRange(0, min_open=True), metavar="CORE-HOURS",
-              help="Choose nodes, time and jobs to spend this.")
+              help="Choose nodes, time and jobs within this; none follows.")
+@click.option("--pilot", type=click.IntRange(1), is_flag=False, flag_value=4, metavar="[N]",
+              help="If none has been measured, run N (4) tasks here first, for a minute at most.")
 @click.option("--scheduler", metavar="|".join(SCHEDULERS), help="The scheduler (default: the one found here).")
 @click.option("--queue", metavar="Q", help="Its queue or partition.")
 @click.option("--account", metavar="A", help="Who pays.")
@@ -34,19 +36,23 @@ SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "sge", "local")
 @click.option("--on-finish", metavar="COMMAND", help="Run by the last job when nothing is left to do.")
 @click.option("--max-fails", metavar="N|P%", help="Stop when so many tasks have failed.")
 @click.option("--nice", type=click.IntRange(0, 19), default=0, metavar="N", help="Give way to other processes.")
-@click.option("--dry-run", is_flag=True, help="Print the batch script and submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the batch script and what is foreseen; submit nothing.")
 def launch(face: Face, maps: tuple[str, ...], dry_run: bool, **given: Any) -> None:
     """Hand jobs to a scheduler that run tasks of these maps and of all they build on (default: of all maps).
 
-    What is left when the time of a job is up goes on in the next one, by itself.
+    What is left when the time of a job is up goes on in the next one, by itself. Of nodes, slots, time and jobs those
+    that are not given are chosen, with reasons, from what tasks took, what the queue allows and what is left to do.
     """
     from provrun.project.launching import launch as launched
     from provrun.project.wanted import wanted
 
+    given["pilot"] = given["pilot"] or 0
     done = launched(face.project(), wanted(names=maps, **given), dry=dry_run)
     following = "provrun job list" if done.jobs else f"provrun status {' '.join(maps)}".rstrip()
     if dry_run and done.scripts:
         following = "the same command without --dry-run"
+        for reason in done.form.why:
+            face.out.say(reason)
     rows = done.rows()
     document = {
         "jobs": rows, "scheduler": done.scheduler, "script": done.scripts[0] if done.scripts else None,

@@ -12,8 +12,10 @@ import msgspec
 
 from provrun.core.allocation import Request
 from provrun.core.records import JobRecord
+from provrun.core.shape import Wishes
 from provrun.core.states import State
-from provrun.errors import ProvrunError
+from provrun.core.units import format_duration
+from provrun.errors import NothingLeft, ProvrunError
 from provrun.launch.commands import Scheduler, detected
 from provrun.launch.dialects import named
 from provrun.launch.script import INHERITED
@@ -81,7 +83,9 @@ def launch(project: Project, wanted: Wanted, *, dry: bool = False) -> Launched:
     named(scheduler)
     if not _left(project, wanted.names):
         return Launched(scheduler, Form(), [], [])
-    form = form_of(project, wanted, scheduler)
+    if wanted.area is not None and wanted.resubmit == "auto":
+        wanted = msgspec.structs.replace(wanted, resubmit="off")  # a successor would be beyond it
+    form = form_of(project, wanted, scheduler, dry=dry)
     plans = [_plan(project, wanted, form, scheduler) for _ in range(form.jobs)]
     if dry:
         return Launched(scheduler, form, [], [render(project, plan) for plan in plans[:1]])
@@ -94,11 +98,36 @@ def launch(project: Project, wanted: Wanted, *, dry: bool = False) -> Launched:
     return Launched(scheduler, form, jobs, [str(script_path(project, each.plan.uuid)) for each in jobs])
 
 
-def form_of(project: Project, wanted: Wanted, scheduler: str) -> Form:
-    """Give jobs their form: what is wanted, and where nothing is said one job of one node."""
-    return Form(
+def form_of(project: Project, wanted: Wanted, scheduler: str, *, dry: bool = False) -> Form:
+    """Give jobs their form: as wanted, and what is not said as it suits what is left to do, with reasons.
+
+    Who gives nodes and time has said it all, as has who runs on this host, unless it is to be within an area.
+    """
+    given = Form(
         nodes=wanted.nodes or 1, slots=wanted.slots, time=wanted.time, jobs=wanted.jobs or 1,
         links=wanted.links or LINKS,
+    )
+    here = scheduler == "local" and wanted.area is None
+    said = not dry if here else bool(wanted.nodes and wanted.time and wanted.area is None)
+    if said and not wanted.pilot:
+        return given
+    from provrun.project import shaping
+
+    slots = wanted.slots or (len(os.sched_getaffinity(0)) if here else None)
+    wishes = Wishes(nodes=wanted.nodes, slots=slots, time=wanted.time, jobs=wanted.jobs, area=wanted.area)
+    try:
+        shape, asked = shaping.shape(
+            project, wanted.names, scheduler=scheduler, queue=wanted.queue, wishes=wishes, pilot=wanted.pilot
+        )
+    except NothingLeft:
+        return msgspec.structs.replace(given, why=("what is left runs in other jobs, or waits for what failed",))
+    if here:  # nobody asks for time
+        why = tuple(reason for reason in shape.reasons if not reason.startswith(f"{format_duration(shape.time)}:"))
+        document = shape.document() | {"time": wanted.time, "reasons": list(why)}
+        return msgspec.structs.replace(given, why=why, document=document)
+    return Form(
+        nodes=shape.nodes, slots=asked, time=shape.time, jobs=shape.jobs, links=wanted.links or shape.rounds + 1,
+        why=shape.reasons, document=shape.document(),
     )
 
 

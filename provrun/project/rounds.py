@@ -31,9 +31,8 @@ from provrun.run.agent import sweep
 from provrun.run.channel import Closed
 from provrun.run.control import Done, Listener, Said, Shown
 from provrun.run.hosts import Host, first_here, read_hosts
-from provrun.run.interrupts import Interrupts
+from provrun.run.interrupts import INTERRUPTED, Interrupts
 from provrun.run.launcher import find
-from provrun.run.manager import INTERRUPTED
 from provrun.run.processes import LAUNCHED
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.progress import Progress

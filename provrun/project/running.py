@@ -83,7 +83,7 @@ class _Enough:
         """Count."""
         self._show.watch(progress)
         if progress.ended >= self._left and not self._interrupts.level:
-            self._interrupts.wish()
+            self._interrupts.wish(f"{progress.ended} tasks have ended, which are enough")
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

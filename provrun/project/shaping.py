@@ -31,10 +31,10 @@ LONGEST_FIRST = 10_000
 
 
 class Chosen(NamedTuple):
-    """A shape; ``whole``: its slots are all that a node has, however many, for nodes come whole or nobody knows."""
+    """A shape, and the slots to ask for: None for all that a node has, where nodes come whole or nobody knows more."""
 
     shape: Shape
-    whole: bool
+    slots: int | None
 
 
 def shape(
@@ -55,8 +55,9 @@ def shape(
     allowed = allowances(project, scheduler, queue)
     found = choose(left, allowed, wishes) if _known(left) else _first(left, allowed, wishes)
     found = msgspec.structs.replace(found, reasons=(*said, *found.reasons))
-    whole = found.slots == allowed.cores and wishes.slots is None and (allowed.exclusive or allowed.guessed)
-    return Chosen(found, whole)
+    # PBS has to be told how many they are, if anybody knows.
+    whole = found.slots == allowed.cores and (allowed.guessed or (allowed.exclusive and scheduler != "pbs"))
+    return Chosen(found, None if whole and wishes.slots is None else found.slots)
 
 
 def _known(left: Sequence[Work]) -> bool:
@@ -130,7 +131,7 @@ def allowances(project: Project, scheduler: str, queue: str | None) -> Queue:
         try:
             found = scheduler_of(project, scheduler).allowed(LIMITS[scheduler], queue)
         except Unavailable as error:
-            found = Queue(name=queue or "", cores=0, source=f"not known: {error.message}")
+            found = Queue(name=queue or "", cores=0, source=f"not known: {error.message.splitlines()[0]}")
     cores = config.number("queue_cores") or found.cores
     if not cores:
         cores, source = here, "not known; as many cores as here are taken, see provrun config queue_cores"

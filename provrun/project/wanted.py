@@ -21,7 +21,8 @@ RESUBMIT = ("auto", "chain", "off")
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What `launch` is asked for; what is None is left to provrun.
 
-    ``time`` in seconds, ``area`` in core-hours, ``links`` the jobs of each chain that is submitted whole.
+    ``time`` in seconds, ``area`` in core-hours, ``links`` the jobs of each chain that is submitted whole,
+    ``pilot`` tasks that run here first if none has been measured.
     """
 
     names: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     on_finish: str | None = None
     max_fails: MaxFails | None = None
     nice: int = 0
+    pilot: int = 0
 
 
 def wanted(

@@ -17,6 +17,7 @@ import msgspec
 
 from provrun.errors import Unavailable
 from provrun.run.channel import Channel, Closed
+from provrun.run.interrupts import INTERRUPTED
 from provrun.run.progress import Progress
 
 STOP = 2  # the level to act on when nobody listens any more
@@ -118,6 +119,7 @@ class Line:
         self._channel = Channel(line)
         self.level = 0
         self.number: int | None = None
+        self.why = INTERRUPTED
         self.gone = False
         self.terminated = False
         signal.signal(signal.SIGTERM, self._terminate)

@@ -11,16 +11,21 @@ from contextlib import suppress
 from types import FrameType
 from typing import Protocol
 
+INTERRUPTED = "interrupted"
+"""The reason of a job that was told to end."""
+
 TOGETHER = 1.0  # seconds within which launchers deliver one signal more than once
 
 
 class Person(Protocol):
     """Who may want a running job to end; ``level`` is 0 for no, 1 to drain, 2 to give back what runs, 3 to leave.
 
-    ``number`` is the signal by which it was first said; ``gone`` when nothing more can come.
+    ``number`` is the signal by which it was first said, ``why`` the reason in words; ``gone`` when nothing more can
+    come.
     """
 
     level: int
+    why: str
     number: int | None
     gone: bool
 
@@ -38,6 +43,7 @@ class Interrupts:
     """
 
     gone = False
+    why = INTERRUPTED
 
     def __init__(self, *, launched: bool = False) -> None:
         self.level = 0
@@ -80,8 +86,9 @@ class Interrupts:
         # Who sends SIGTERM or hangs up will not wait for long tasks.
         self.level = min(3, max(self.level + 1, 1 if number == signal.SIGINT else 2))
 
-    def wish(self) -> None:
+    def wish(self, why: str) -> None:
         """Ask for a drain without a signal."""
+        self.why = why
         self._came.append(signal.SIGINT)
         os.write(self._writing, b"\0")
 

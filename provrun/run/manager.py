@@ -61,8 +61,6 @@ LOOK = 2.0  # seconds between looks for tasks that somebody has cancelled
 RATED = 1.0  # seconds over which the rate shown is measured
 QUICK = 0.0002  # seconds after which a remote message is looked for while there is traffic
 IDLE = 0.02  # and when there has been none for a while
-INTERRUPTED = "interrupted"
-"""The reason of a job that was told to end."""
 
 
 class Left(Exception):
@@ -269,11 +267,11 @@ class Manager:
         self._level = level
         if level == 1:
             self._tell(self._farewell())
-            self._handle(DrainWanted(INTERRUPTED))
+            self._handle(DrainWanted(self._person.why))
         elif level == 2:
             self._tell("tasks that run go back to pending; once more leaves at once")
             self._doubts.stop()
-            self._handle(StopWanted(INTERRUPTED))
+            self._handle(StopWanted(self._person.why))
         else:
             raise Left
 
