@@ -13,9 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from provrun.errors import Contended, ProvrunError, StorageFailed, Unavailable
+
+if TYPE_CHECKING:
+    from provrun.store.host_lock import HostLock
 
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
@@ -147,10 +150,16 @@ class SqliteDatabase(Database):
 
     def __init__(
         self, path: Path, *, readonly: bool = False, create: bool = False, durable: bool = True,
-        patience: float = BUSY_TIMEOUT,
+        patience: float = BUSY_TIMEOUT, shared: bool | None = None,
     ) -> None:
-        """Open a file; one that is not ``durable`` can be made anew, should the host break down."""
+        """Open a file; one that is not ``durable`` can be made anew, should the host break down.
+
+        ``shared``: other hosts may write it; None: whether that is so is found out.
+        """
         super().__init__()
+        self._shared = shared if durable else False
+        self._patience = patience
+        self._lock: HostLock | None = None
         # Even a reader must be able to roll back what a writer left that died: `query_only` keeps it from the rest.
         mode = "rwc" if create else "rw"
         self._path = path
@@ -225,18 +234,32 @@ class SqliteDatabase(Database):
             with self._within():
                 yield
             return
-        self.run("begin immediate")
-        self.depth = 1
-        try:
-            self.require_way()
-            yield
-            self.run("commit")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("rollback")
-            raise
-        finally:
-            self.depth = 0
+        with self._among_hosts():
+            self.run("begin immediate")
+            self.depth = 1
+            try:
+                self.require_way()
+                yield
+                self.run("commit")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
+            finally:
+                self.depth = 0
+
+    def _among_hosts(self) -> AbstractContextManager[None]:
+        """Keep out writers of other hosts, if there can be any."""
+        if self._shared is False:
+            return nullcontext()
+        if self._lock is None:
+            from provrun.store.host_lock import HostLock, is_shared
+
+            self._shared = is_shared(self._path) if self._shared is None else True
+            if not self._shared:
+                return nullcontext()
+            self._lock = HostLock(self._path, self._patience)
+        return self._lock.held()
 
     @contextmanager
     def _within(self) -> Iterator[None]:
