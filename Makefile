@@ -32,8 +32,9 @@ bench: packages $(VENV)/.for-test ## measure everything against the machine's ow
 	@$(BIN)/python -m compileall -q provrun
 	@$(BIN)/python tests/benchmarks $(ONLY)
 
-soak: packages $(VENV)/.for-test ## the long runs
-	$(BIN)/python -m pytest -m soak $(ARGS)
+soak: packages $(VENV)/.for-test ## kill runs at random, more than 500 times (SEEDS=1-3)
+	@$(BIN)/python -m compileall -q provrun
+	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist load $(ARGS)
 
 docs: packages $(VENV)/.for-test ## build the documentation into site/
 	@$(BIN)/python .ci/reference-page commands >docs/reference/commands.md

@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from provrun.core.canonical import Value, decode
+from provrun.core.canonical import Blob, Value, decode
 from provrun.core.messages import Start
 
 _json = msgspec.json.Decoder()
@@ -48,11 +48,12 @@ def read_reads(text: str | None) -> Reads:
 
 
 class Names:
-    """What the placeholders of a task's template stand for."""
+    """What the placeholders of a task's template stand for; long results are read from the packs of ``project``."""
 
-    def __init__(self, start: Start, known: Callable[[], dict[str, Value]]) -> None:
+    def __init__(self, start: Start, known: Callable[[], dict[str, Value]], project: str) -> None:
         self._start = start
         self._known = known
+        self._project = project
 
     # Most templates ask for little of this, and gathering it takes longer than filling.
 
@@ -89,12 +90,21 @@ class Names:
         if kind == "output" and key in upstream.outputs:
             return upstream.outputs[key]
         if kind == "result":
-            return cast(Value, self._result(name, upstream.result, key))
+            return cast(Value, self._result(name, upstream, key))
         raise KeyError(f"{head} has no {rest}")
 
-    def _result(self, name: str, value: object, key: str) -> object:
+    def _result(self, name: str, upstream: Upstream, key: str) -> object:
+        value = self._whole(upstream.result, upstream)
         for part in key.split(".") if key else ():
-            if not isinstance(value, dict) or part not in value:
+            if not isinstance(value, dict) or isinstance(value, Blob) or part not in value:
                 raise KeyError(f"the result has no key for {{{name}}}")
-            value = value[part]
+            value = self._whole(value[part], upstream)
         return value
+
+    def _whole(self, value: object, upstream: Upstream) -> object:
+        """Give a JSON value that is too long for the registry; arrays and frames stay what stands for them."""
+        if not isinstance(value, Blob) or value["format"] != "json":
+            return value
+        from provrun.run.packs import blob_reader  # late: few templates meet one
+
+        return decode(blob_reader(self._project, upstream.blobs)(cast(str, value["digest"])).decode())

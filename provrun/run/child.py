@@ -203,7 +203,7 @@ class Child:
         known: dict[str, Value] = {
             "index": start.index, "task": f"{run.name}/{start.index}", "cores": run.policy.cores,
         }  # fmt: skip
-        inputs, outputs = declared.fill(Names(start, lambda: known))
+        inputs, outputs = declared.fill(Names(start, lambda: known, self._project))
         artifacts += self._files.inputs(self._workdir, inputs)
         return outputs
 

@@ -134,7 +134,7 @@ class CommandRecipe:
 
     def names(self, start: Start, desk: Desk) -> Names:
         """Give what placeholders of a task stand for."""
-        return Names(start, partial(self._known, start, desk))
+        return Names(start, partial(self._known, start, desk), self._site.project)
 
     def _known(self, start: Start, desk: Desk) -> dict[str, Value]:
         return {
