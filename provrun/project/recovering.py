@@ -39,9 +39,9 @@ def take_back(project: Project, job: JobRecord) -> int:
     from provrun.run.agent import sweep
 
     sweep(job.uuid)
-    lost = project.registry.abandon(job.id, time.time_ns() // 1000)
+    # Before the registry: should this process be killed in between, the next one finds the job again and does the rest.
     remove(project, job)
-    return lost
+    return project.registry.abandon(job.id, time.time_ns() // 1000)
 
 
 def describe(recovered: list[tuple[JobRecord, int]]) -> list[str]:
