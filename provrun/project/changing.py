@@ -12,6 +12,7 @@ from provrun.core.states import State
 from provrun.errors import NotFound, Refused, UsageError
 from provrun.project.checkpoints import tidy
 from provrun.project.logs import requested
+from provrun.project.outboxes import fold_left
 from provrun.project.project import Project
 from provrun.submit.policies import describe_changes, parse_factor, parse_policy
 
@@ -38,6 +39,7 @@ def targets(project: Project, refs: Sequence[str], where: str | None) -> Iterato
 
     Several tasks of one map come together. Raises `NotFound` for an unknown map or task.
     """
+    fold_left(project)  # what is changed must be what tasks gave, not what was known before
     if not refs:
         refs = [record.name for record in project.registry.maps()]
     chosen: dict[str, Tasks] = {}

@@ -81,9 +81,16 @@ print(queue.do(func=step)["succeeded"])
 """
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def growing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """Give a project of each kind."""
+def through_the_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PROVRUN_LOG", "always")
+    monkeypatch.setenv("PROVRUN_SCRATCH", str(tmp_path))
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "log"])
+def growing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
+    """Give a project of each kind: "log" is one whose registry is changed through the log."""
+    if request.param == "log":
+        through_the_log(monkeypatch, tmp_path)
     if request.param == "postgresql":
         monkeypatch.setenv("PROVRUN_URL", str(request.getfixturevalue("postgres_url")))
     runs: Runs = request.getfixturevalue("runs")
@@ -124,6 +131,19 @@ def test_a_command_task_submits_a_map_that_is_run_by_the_same_job(growing: Runs)
     assert growing.run("seed").succeeded == 3 + 6
     assert growing.counts("leaf") == {"succeeded": 6}
     assert sorted(one.by or () for one in submissions(growing, "leaf")) == [(1, n, 1) for n in range(3)]
+
+
+def test_tasks_on_other_hosts_submit_through_the_log(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    through_the_log(monkeypatch, tmp_path)
+    # Under another name this host is another one: it must not open the registry, and has a replica of its own.
+    elsewhere = f"PROVRUN_HOST=node{{x}} {PROVRUN}"
+    runs.submit("seed", shell(f"{elsewhere} submit leaf -q --param y={{x}},1{{x}} -- true"), 3)
+    assert runs.run("seed").succeeded == 3 + 6
+    assert runs.counts("leaf") == {"succeeded": 6}
+    assert sorted(one.by or () for one in submissions(runs, "leaf")) == [(1, n, 1) for n in range(3)]
+    assert {path.name.partition("@")[2] for path in tmp_path.glob("provrun-*/*@*")} == {"node0", "node1", "node2"}
 
 
 def test_a_task_finds_its_project_from_any_folder(runs: Runs, tmp_path: Path) -> None:
@@ -208,6 +228,7 @@ def test_the_variables_of_another_project_name_nobody(runs: Runs) -> None:
 # All or nothing
 
 
+@pytest.mark.parametrize("growing", ["sqlite", "postgresql"], indirect=True)
 def test_a_submitter_that_is_killed_has_submitted_all_or_nothing(growing: Runs, witness: Witness) -> None:
     # 60,000 tasks are three transactions; the task is killed while they are written, and tried again.
     submit = f"{PROVRUN} submit leaf -q --param y=0:60000 --priority -1 -- true"
