@@ -126,7 +126,9 @@ class Project:
         from provrun.store.reads import Reads
 
         if self._away() is not None:
-            return Reads(self._up_to_date(self.registry).database)
+            registry = self._up_to_date(self.registry)
+            if not registry.idle or not self._adopt():
+                return Reads(registry.database)
         if self._reads is None:
             self._reads = Reads.open(self.url)
         if self._reads.log_is_open:
@@ -165,6 +167,18 @@ class Project:
             finally:
                 registry.close()
         self._folded_at = time.monotonic()
+
+    def _adopt(self) -> bool:
+        """Fold the log into the registry and close it, though another host has opened it: nobody needs it any more."""
+        from provrun.errors import StorageFailed, Unavailable
+
+        with suppress(Unavailable, StorageFailed, OSError):
+            registry = self.logs.registry(self._connect(patience=MOMENT), patience=0.0)
+            try:
+                return registry.settle()
+            finally:
+                registry.close()
+        return False
 
     def _up_to_date(self, registry: Replica) -> Replica:
         from provrun.errors import StorageFailed, Unavailable

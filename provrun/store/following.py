@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 MANY = 200  # entries of one transaction
 MANY_BYTES = 1 << 25
 PATIENCE = 60.0  # seconds to wait for an entry that is there but not as it must be
+UNUSED = 600_000_000  # microseconds for which a log waits for its first job
 BEAT = 10.0  # seconds between signs of life of a job
 SAID = 1.0  # seconds between words of how much it has seen
 HEAL = 45.0  # seconds to wait for somebody to mend an entry; a network file system may hide a new file for 30
@@ -334,24 +335,30 @@ class Follower(Registry):
             with suppress(Unavailable, StorageFailed):  # somebody else is at it: what there is will do
                 self.fold()
 
-    def settle(self) -> bool:
-        """Close the log if this is the registry itself and all jobs that came with the log are over; tell whether.
+    @property
+    def idle(self) -> bool:
+        """Tell whether nobody needs the log any more, as far as it has been folded in.
 
-        A job that queues or runs keeps it open, and so does a log that no job has used yet.
+        A job that queues or runs needs it. So may one that is about to be queued, until a job has used the log or
+        that has not happened for long.
         """
+        if self._log is None:
+            return False
+        with self.database.reading():
+            if self.database.one("select 1 from job where state in ('queued', 'running')") is not None:
+                return False
+            found = self.database.one(
+                "select opened, (select max(started) from job) from log where uuid=?", (self.database.through,)
+            )
+        assert found is not None
+        opened, started = int(found[0]), found[1]
+        return int(started or 0) >= opened or time.time_ns() // 1000 > opened + UNUSED
+
+    def settle(self) -> bool:
+        """Close the log if this is the registry itself and nobody needs it any more; tell whether."""
         if self._log is None or self._renew is not None:
             return self._log is None
-        if not self.fold():
-            return False
-        uuid = self._log.folder.name
-        with self.database.reading():
-            left = self.database.one("select 1 from job where state in ('queued', 'running')")
-            used = self.database.one(
-                "select 1 from job j, log l where l.uuid=? and j.started>=l.opened and j.state not in"
-                " ('queued', 'running')",
-                (uuid,),
-            )
-        return left is None and used is not None and self.finish()
+        return self.fold() and self.idle and self.finish()
 
     def finish(self) -> bool:
         """Close the log of the registry for everybody; tell whether."""

@@ -189,3 +189,24 @@ def test_a_killed_job_elsewhere_is_recovered_and_its_tasks_run_again(runs: Runs,
         assert outcomes.count("SUCCEEDED") == 1 and set(outcomes) <= {"SUCCEEDED", "LOST"}
     files = sum(1 for path in log_folder(runs).glob("*/*"))
     assert files < 100
+
+
+def test_a_log_that_a_host_opened_which_is_gone_is_closed_by_another_one(runs: Runs, witness: Witness) -> None:
+    project = runs.project()
+    project.registry.finish()
+    project.close()
+    runs.submit("scan", work(witness, 0.1), 3)
+    code, _, _ = finished(runs.start("-j", "1", PROVRUN_HOST="gone"), 60)
+    assert code == 0
+    # It closed the log itself, being the last one. One that was killed does not.
+    runs.submit("more", work(witness, 2.0), 3)
+    job = runs.start("-j", "1", PROVRUN_HOST="gone")
+    until(lambda: len(witness.lines()) > 3, "a task of the second map")
+    job.kill()
+    job.communicate()
+    assert sum(counts(runs, "more", "b").values()) == 3
+    assert provrun(runs, "b", "recover")["changed"] > 0
+    assert counts(runs, "more", "b").get("running", 0) == 0
+    assert [path.name for path in log_folder(runs).iterdir()] == ["opening"]
+    code, _, _ = finished(runs.start("-j", "3", PROVRUN_LOG="never"), 60)
+    assert code == 0 and runs.counts("more") == {"succeeded": 3}
