@@ -91,6 +91,7 @@ class Handing:
             agent.kept = None
         self.in_flight += len(tasks)
         lane.since = self._ending.now
+        self.replan = self.replan or not lane.n  # others may have the agents that were kept for it
         if self._ending.known:
             self._leaving.begun(map)
             self._started.update(((map, task.index), self._ending.now) for task in tasks)

@@ -97,7 +97,7 @@ class Placing:
         slots = agent.slots
         gpus = agent.gpus - agent.gpus_busy
         kept = agent.kept
-        if kept is not None and kept is not lane and kept.place < lane.place:
+        if kept is not None and kept is not lane and kept.n and kept.place < lane.place:
             if kept.needs.nodes:
                 return 0
             # What such tasks have there already is theirs when they end.
