@@ -45,6 +45,9 @@ class Interning(Protocol):
 
     def intern_context(self, context: Context) -> int: ...
 
+    def intern_contexts(self, contexts: Sequence[Context]) -> list[int]:
+        """Keep several at once: every agent of a job has one."""
+
 
 class Claims(Interning, Protocol):
     """What the manager of a running job asks of the registry; each call is one transaction."""

@@ -11,6 +11,7 @@ from provrun.core.waiting import Lane, Waiting
 
 WINDOW = 3.0  # seconds of work claimed from the registry
 MOST_CLAIMED = 10_000
+MOST_UNRECORDED = 20_000  # or four for each slot: then the registry is too slow, and has to follow first
 
 
 class Claiming:
@@ -26,6 +27,10 @@ class Claiming:
         self._peeked = 0
         self.asked: Claim | None = None
         self._lane: Lane | None = None
+
+    def behind(self, unrecorded: int) -> bool:
+        """Tell whether the registry is too slow for more claims."""
+        return unrecorded >= max(MOST_UNRECORDED, 4 * self._agents.slots)
 
     def learn(self, needs: Needs, seconds: float, n: int) -> None:
         """Take in the mean seconds of tasks with these needs that ended."""

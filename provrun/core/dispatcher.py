@@ -47,7 +47,6 @@ from provrun.core.records import Claimed, Policy
 from provrun.core.states import State
 from provrun.core.waiting import Waiting, keys
 
-MOST_UNRECORDED = 20_000  # beyond it the registry is too slow, and nothing more is claimed until it follows
 POLL = 2.0  # seconds between looks for tasks that others have added or given back
 PATIENCE = 20.0  # seconds after which agents that have not joined are not waited for
 WALLTIME = "walltime"
@@ -169,7 +168,7 @@ class Dispatcher:
         if now - self._looked >= POLL:
             self._looked = now
             self._waiting.moisten()
-            if self._reason is None and self._unrecorded < MOST_UNRECORDED:
+            if self._reason is None and not self._claims.behind(self._unrecorded):
                 urgent = self._claims.peek()
                 if urgent is not None:
                     out.append(urgent)
@@ -387,7 +386,7 @@ class Dispatcher:
         return self._awaited > 0 and self._waiting.lacking(self._agents.values())
 
     def _claim(self, out: list[Instruction]) -> None:
-        if self._claims.asked or self._unrecorded >= MOST_UNRECORDED or not self._agents or self._hoping():
+        if self._claims.asked or self._claims.behind(self._unrecorded) or not self._agents or self._hoping():
             return  # small tasks must not take the nodes that large ones need before all have joined
         claim = self._claims.next()
         if claim is None:

@@ -6,7 +6,7 @@ tasks of its map are on their way, and again when an agent loads other files; re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -17,6 +17,10 @@ from provrun.core.records import Context, MapRecord
 from provrun.ports import Interning
 
 FRESH = 5.0  # seconds for which a capture stands for agents that load a map for the first time
+
+
+Ran = tuple[int, int, int, int]
+"""What an attempt ran: its map, its agent, what that had loaded when it began, and when it ended."""
 
 
 class _Captures(msgspec.Struct):
@@ -31,7 +35,7 @@ class _Captures(msgspec.Struct):
 class _Load(msgspec.Struct):
     """What an agent loaded: the interned files and inputs, and the capture that says which code it was."""
 
-    files: dict[str, str]
+    said: Loaded
     uses: int
     inputs: int | None
     capture: int
@@ -63,7 +67,7 @@ class Contexts:
         self._loads: dict[tuple[int, int], _Load] = {}
         self._of_map: dict[int, list[_Load]] = {}
         self._loaded_by: set[tuple[int, int]] = set()
-        self._known: dict[tuple[int, int, int, int], int] = {}
+        self._known: dict[Ran, int] = {}
         self._told: set[tuple[int, int]] = set()
         self.learn(maps)
 
@@ -103,34 +107,35 @@ class Contexts:
         map = message.map
         captures = self._captures[map]
         fresh = len(captures.codes) < captures.asked or now - captures.answered_at < FRESH
-        same = next((load for load in self._of_map[map] if load.files == message.files), None)
+        same = next((load for load in self._of_map[map] if load.said.files == message.files), None)
         if same is not None:
             capture = same.capture
         elif captures.asked and fresh and (agent, map) not in self._loaded_by:
             capture = captures.asked - 1
         else:
             capture = self.capture(map)
-        load = _Load(
-            files=message.files,
-            uses=self._registry.intern_uses(
-                {"files": message.files, "tool": message.tool, "defaults": message.defaults}
-            ),
-            inputs=self._registry.intern_inputs(message.shared_inputs) if message.shared_inputs else None,
-            capture=capture,
-        )
+        load = _Load(message, *self._intern(message, same), capture)
         self._loads[agent, message.number] = load
         self._of_map[map].append(load)
         self._loaded_by.add((agent, map))
 
-    def resolve(self, map: int, agent: int, loaded: int, after: int) -> int | None:
-        """Give the id of the context; None while something it needs is still being captured."""
-        key = (map, agent, loaded, after)
-        known = self._known.get(key)
-        if known is None and (known := self._make(key)) is not None:
-            self._known[key] = known
-        return known
+    def _intern(self, said: Loaded, same: _Load | None) -> tuple[int, int | None]:
+        """Intern what a recipe uses and reads; hundreds of agents say the same of it."""
+        if same is not None and msgspec.structs.replace(same.said, number=said.number) == said:
+            return same.uses, same.inputs
+        uses = {"files": said.files, "tool": said.tool, "defaults": said.defaults}
+        inputs = self._registry.intern_inputs(said.shared_inputs) if said.shared_inputs else None
+        return self._registry.intern_uses(uses), inputs
 
-    def _make(self, key: tuple[int, int, int, int]) -> int | None:
+    def resolve(self, keys: Iterable[Ran]) -> Mapping[Ran, int]:
+        """Give the ids of contexts; those are missing of which something is still being captured."""
+        made = [(key, context) for key in set(keys) - self._known.keys() if (context := self._make(key)) is not None]
+        if made:
+            ids = self._registry.intern_contexts([context for _, context in made])
+            self._known.update((key, id) for (key, _), id in zip(made, ids, strict=True))
+        return self._known
+
+    def _make(self, key: Ran) -> Context | None:
         map, agent, loaded, after = key
         captures = self._captures[map]
         load, later = self._loads.get((agent, loaded)), self._loads.get((agent, after))
@@ -142,18 +147,16 @@ class Contexts:
         rank, node = self._places[agent]
         code, code_after = captures.codes[first], captures.codes[last]
         self._compare(map, code)
-        return self._registry.intern_context(
-            Context(
-                job=self._job,
-                rank=rank,
-                node=node,
-                code=code,
-                environment=captures.environment,
-                host=host,
-                uses=load.uses if load else None,
-                inputs=load.inputs if load else None,
-                code_after=code_after if code_after != code else None,
-            )
+        return Context(
+            job=self._job,
+            rank=rank,
+            node=node,
+            code=code,
+            environment=captures.environment,
+            host=host,
+            uses=load.uses if load else None,
+            inputs=load.inputs if load else None,
+            code_after=code_after if code_after != code else None,
         )
 
     def _compare(self, id: int, code: int) -> None:

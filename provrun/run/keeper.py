@@ -349,14 +349,14 @@ class Keeper:
 
     def _record(self) -> None:
         ready: list[Ended] = []
-        resolve = self._contexts.resolve
-        for agent, verdict in self._waiting:
-            result = verdict[1]
-            context = resolve(result.map, agent, result.loaded, result.loaded_after)
+        ran = [(v[1].map, agent, v[1].loaded, v[1].loaded_after) for agent, v in self._waiting]
+        contexts = self._contexts.resolve(ran)
+        for waiting, key in zip(self._waiting, ran, strict=True):
+            context = contexts.get(key)
             if context is None:
-                self._uncaptured.append((agent, verdict))
+                self._uncaptured.append(waiting)
             else:
-                ready.append(ended_as(verdict, context))
+                ready.append(ended_as(waiting[1], context))
         self._waiting = []
         for start in range(0, len(ready), MOST):
             self._write(ready[start : start + MOST])

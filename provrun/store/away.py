@@ -157,6 +157,9 @@ class Patient:
     def intern_context(self, context: Context) -> int:
         return self._intern(operations.InternContext(context))
 
+    def intern_contexts(self, contexts: Sequence[Context]) -> list[int]:
+        return [self.intern_context(context) for context in contexts]
+
     # What a job gives
 
     def _give(self, operation: operations.Every, keys: Sequence[Key]) -> int:

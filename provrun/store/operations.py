@@ -79,6 +79,13 @@ class InternContext(Operation[int], frozen=True, tag="intern_context"):
         return registry.intern_context(self.context)
 
 
+class InternContexts(Operation[list[int]], frozen=True, tag="intern_contexts"):
+    contexts: tuple[Context, ...]
+
+    def on(self, registry: Registry) -> list[int]:
+        return registry.intern_contexts(self.contexts)
+
+
 class Submit(Operation[Added], frozen=True, tag="submit"):
     """``spec`` without its recipe, which is ``recipe`` in canonical text; ``texts`` as `packed`."""
 
@@ -241,9 +248,9 @@ class CloseLog(Operation[None], frozen=True, tag="close_log"):
 
 
 Every = (
-    InternCode | InternEnvironment | InternHost | InternUses | InternInputs | InternContext | Submit | QueueJob
-    | OpenJob | CloseJob | Abandon | Claim | Record | Release | Retry | Rerun | Cancel | Pause | SetPolicy | SetRecipe
-    | SetTags | SetPriority | Delete | CloseLog
+    InternCode | InternEnvironment | InternHost | InternUses | InternInputs | InternContext | InternContexts | Submit
+    | QueueJob | OpenJob | CloseJob | Abandon | Claim | Record | Release | Retry | Rerun | Cancel | Pause | SetPolicy
+    | SetRecipe | SetTags | SetPriority | Delete | CloseLog
 )
 
 _decoder = msgspec.msgpack.Decoder(tuple[Every, ...])

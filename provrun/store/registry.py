@@ -109,6 +109,10 @@ class Registry:
     def intern_context(self, context: Context) -> int:
         return interning.context(self.database, context)
 
+    def intern_contexts(self, contexts: Sequence[Context]) -> list[int]:
+        with self.database.writing():
+            return [interning.context(self.database, context) for context in contexts]
+
     # Submissions
 
     def submit(

@@ -52,6 +52,9 @@ class Replica(Follower):
     def intern_context(self, context: Context) -> int:
         return self._change(operations.InternContext(context))
 
+    def intern_contexts(self, contexts: Sequence[Context]) -> list[int]:
+        return self._change(operations.InternContexts(tuple(contexts)))
+
     def submit(
         self, spec: MapSpec, texts: Iterable[str], *, distinct: bool, code: int, environment: int, at: int,
         by: Submitter | None = None,

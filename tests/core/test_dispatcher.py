@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.dispatcher_world import World, result_of
-from provrun.core.dispatcher import MOST_UNRECORDED, POLL, Dispatcher
+from provrun.core.claims import MOST_UNRECORDED
+from provrun.core.dispatcher import POLL, Dispatcher
 from provrun.core.events import (
     AgentJoined,
     AgentLost,

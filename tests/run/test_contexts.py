@@ -47,7 +47,7 @@ class Job:
 
     def commits(self, agent: int, before: int, after: int) -> tuple[str | None, str | None]:
         """Give the commits that an attempt with these numbers of `Loaded` is recorded with."""
-        id = self.contexts.resolve(1, agent, before, after)
+        id = self.contexts.resolve([(1, agent, before, after)]).get((1, agent, before, after))
         assert id is not None
         context = self.reads.context(id)
         then = None if context.code_after is None else self.reads.code(context.code_after).code.commit
@@ -62,7 +62,7 @@ def job(tmp_path: Path) -> Job:
 def test_results_wait_until_the_code_has_been_captured(job: Job) -> None:
     job.contexts.capture(1)
     job.contexts.loaded(0, loaded(1, "1"), 0.0)
-    assert job.contexts.resolve(1, 0, 1, 1) is None
+    assert job.contexts.resolve([(1, 0, 1, 1)]).get((1, 0, 1, 1)) is None
     job.captured("c")
     assert job.commits(0, 1, 1) == ("c" * 40, None)
     assert job.asked == [1]
@@ -72,7 +72,8 @@ def test_the_same_circumstances_are_one_context(job: Job) -> None:
     job.contexts.capture(1)
     job.contexts.loaded(0, loaded(1, "1"), 0.0)
     job.captured("c")
-    assert job.contexts.resolve(1, 0, 1, 1) == job.contexts.resolve(1, 0, 1, 1)
+    first, second = (job.contexts.resolve([(1, 0, 1, 1)])[1, 0, 1, 1] for _ in range(2))
+    assert first == second
 
 
 def test_other_files_are_other_code_and_an_attempt_in_between_carries_both(job: Job) -> None:
@@ -81,7 +82,7 @@ def test_other_files_are_other_code_and_an_attempt_in_between_carries_both(job: 
     job.captured("c")
     job.contexts.loaded(0, loaded(2, "2"), 0.1)
     assert job.asked == [1, 1]
-    assert job.contexts.resolve(1, 0, 1, 2) is None
+    assert job.contexts.resolve([(1, 0, 1, 2)]).get((1, 0, 1, 2)) is None
     job.captured("d")
     assert job.commits(0, 1, 1) == ("c" * 40, None)
     assert job.commits(0, 1, 2) == ("c" * 40, "d" * 40)
@@ -96,7 +97,7 @@ def test_another_agent_that_loads_the_same_files_needs_no_capture(job: Job) -> N
     job.contexts.loaded(1, loaded(1, "1"), 100 * FRESH)
     assert job.commits(1, 1, 1) == ("c" * 40, None)
     assert job.asked == [1]
-    id = job.contexts.resolve(1, 1, 1, 1)
+    id = job.contexts.resolve([(1, 1, 1, 1)]).get((1, 1, 1, 1))
     assert id is not None
     context = job.reads.context(id)
     assert (context.rank, context.node) == (3, "n2")
@@ -134,7 +135,7 @@ def test_code_other_than_submitted_is_told_once(job: Job) -> None:
     job.captured("c")
     job.contexts.loaded(0, loaded(1, "1"), 0.0)
     for before in (0, 1, 1):
-        job.contexts.resolve(1, 0, before, before)
+        job.contexts.resolve([(1, 0, before, before)]).get((1, 0, before, before))
     assert len(job.told) == 1
     assert "scan" in job.told[0]
 
@@ -143,5 +144,5 @@ def test_code_as_submitted_is_not_worth_a_word(job: Job) -> None:
     job.contexts.capture(1)
     submitted = CapturedCode(Code(kind="git", root="/study", commit="a" * 40, tree="b" * 40))
     job.contexts.captured(1, submitted, SOFTWARE, AT, 0.0)
-    assert job.contexts.resolve(1, 0, 0, 0) is not None
+    assert job.contexts.resolve([(1, 0, 0, 0)]).get((1, 0, 0, 0)) is not None
     assert job.told == []
