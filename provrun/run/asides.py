@@ -13,6 +13,7 @@ from typing import NoReturn
 from provrun.run.loop import Loop
 
 _AT_ONCE = 4
+_PAUSE = 0.1
 _READ = 1 << 16
 
 Work = Callable[[], bytes]
@@ -35,8 +36,18 @@ class Asides:
             self._start(work, then)
 
     def _start(self, work: Work, then: Then) -> None:
-        answer, written = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        try:
+            answer, written = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            self._postpone(work, then)
+            return
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(answer)
+            os.close(written)
+            self._postpone(work, then)
+            return
         if pid == 0:
             _work(work, written)
         os.close(written)
@@ -61,6 +72,10 @@ class Asides:
 
         self._loop.watch(answer, hear)
         self._loop.on_exit(pid, ended)
+
+    def _postpone(self, work: Work, then: Then) -> None:
+        """Try again a little later: there is no room for one more process or descriptor just now."""
+        self._loop.later(_PAUSE, lambda: self.run(work, then))
 
 
 def _work(work: Work, written: int) -> NoReturn:

@@ -219,3 +219,20 @@ def test_a_checkpoint_outlives_failures_and_goes_when_its_task_is_cancelled(runs
     delete(project, "t", force=True)
     project.close()
     assert [name.split(".")[:2] for name in kept(runs.root)] == [["other", "0"]]
+
+
+def test_a_task_longer_than_the_time_of_its_jobs_ends_over_several_of_them(runs: Runs) -> None:
+    (runs.root / "count.py").write_text(COUNT.replace("n < 10", "n < 45"))
+    runs.submit("t", [PYTHON, "count.py"], 1, checkpoint=True)
+    runs.submit("short", ["true"], 3)
+    jobs = 0
+    while runs.counts("t") != {"succeeded": 1}:
+        jobs += 1
+        assert jobs < 10
+        code, document, said = finished(runs.start("-j", "2", "--time", "5s"))
+        assert code in (0, 75), said
+        assert (document["failed"], document["lost"]) == (0, 0)
+    assert jobs > 1
+    assert len(runs.attempts("t", 0)) == jobs
+    assert {attempt.outcome for attempt in runs.attempts("t", 0)} == {Outcome.CANCELLED, Outcome.SUCCEEDED}
+    assert kept(runs.root) == []
