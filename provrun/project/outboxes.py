@@ -36,8 +36,17 @@ def fold_left(project: Project) -> None:
     jobs = {job.uuid: job for job in Reads(registry.database).jobs()}
     for uuid in uuids:
         if uuid in jobs and _is_over(project, jobs[uuid]):
-            outbox.fold(registry, folder, uuid)
-            outbox.remove(folder, uuid)
+            fold_one(project, uuid)
+
+
+def fold_one(project: Project, job: str) -> None:
+    """Record what a job that is over has left in its outbox, if it has left one."""
+    from provrun.store import outbox
+
+    folder = project.dir / LOG
+    if outbox.folder_of(folder, job).exists():
+        outbox.fold(project.registry, folder, job)
+        outbox.remove(folder, job)
 
 
 def _is_over(project: Project, job: JobRecord) -> bool:

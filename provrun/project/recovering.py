@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from provrun.project.leftovers import remove, remove_old
-from provrun.project.outboxes import fold_left
+from provrun.project.outboxes import fold_left, fold_one
 from provrun.project.project import Project
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def take_back(project: Project, job: JobRecord) -> int:
     sweep(job.uuid)
     # Before the registry: should this process be killed in between, the next one finds the job again and does the rest.
     remove(project, job)
+    fold_one(project, job.uuid)
     return project.registry.abandon(job.id, time.time_ns() // 1000)
 
 

@@ -192,6 +192,14 @@ def test_a_task_of_a_queue_adds_to_the_queue(runs: Runs) -> None:
     assert [one.by for one in submissions(runs, "steps")][2:] == [(1, n, 1) for n in range(3)]
 
 
+def test_a_job_ends_with_a_reason_when_what_its_tasks_submit_fits_nowhere(runs: Runs) -> None:
+    runs.submit("seed", shell(f"{PROVRUN} submit wide -q --cores 64 --param y=1,2 -- true"))
+    summary = runs.run("seed", slots=2)
+    assert (summary.succeeded, summary.exit) == (1, 75)
+    assert "cores" in summary.reason, summary.reason
+    assert runs.counts("wide") == {"pending": 2}
+
+
 # What is known of it
 
 

@@ -25,13 +25,13 @@ from fixtures.witness import Witness
 from provrun.core.records import Dependency
 from provrun.store.reads import Reads
 
-AWAY = 6.0  # seconds; with PROVRUN_LONG_TESTS two minutes
+AWAY = 6.0  # seconds; with LONG_TESTS two minutes
 _numbers = count(1)
 
 
 @pytest.fixture
 def away() -> float:
-    return 120.0 if os.environ.get("PROVRUN_LONG_TESTS") else AWAY
+    return 120.0 if os.environ.get("LONG_TESTS") else AWAY
 
 
 @pytest.fixture
