@@ -13,7 +13,7 @@ from provrun.core.allocation import Stage
 from provrun.errors import Unavailable
 from provrun.launch.commands import Scheduler
 
-_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "flux": "FLUX_JOB_ID"}
+_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "lsf": "LSB_JOBID", "flux": "FLUX_JOB_ID", "sge": "JOB_ID"}
 _SECONDS = 30
 _NEAR = 60.0  # seconds before the end of its time at which a signal is taken for that end
 _ENDS = re.compile(r"\bEndTime=(\d+)")
@@ -40,6 +40,10 @@ def nodes(scheduler: str, environ: Mapping[str, str]) -> list[str]:
         case "lsf":
             file = environ.get("LSB_DJOB_HOSTFILE")
             listed = Path(file).read_text().split() if file else environ["LSB_HOSTS"].split()
+        case "sge":
+            file = environ.get("PE_HOSTFILE")
+            lines = Path(file).read_text().splitlines() if file else []
+            listed = [line.split()[0] for line in lines if line.strip()] or [os.uname().nodename]
         case "flux":
             listed = _said("flux", "hostlist", "--expand", "local")
         case _:

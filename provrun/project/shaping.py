@@ -127,6 +127,8 @@ def allowances(project: Project, scheduler: str, queue: str | None) -> Queue:
     here = len(os.sched_getaffinity(0))
     if scheduler == "local":
         found = Queue(name="this host", cores=here, nodes=1)
+    elif scheduler not in LIMITS:
+        found = Queue(name=queue or "", cores=0)
     else:
         try:
             found = scheduler_of(project, scheduler).allowed(LIMITS[scheduler], queue)

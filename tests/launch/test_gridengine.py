@@ -9,7 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fixtures.cli import Cli
 from fixtures.gridengine import Grid
+from fixtures.runs import Runs
+from fixtures.witness import Witness
 from provrun.core.allocation import Request, Stage
 from provrun.errors import UsageError
 from provrun.launch.commands import Scheduler, detected
@@ -78,3 +81,16 @@ def test_a_real_grid_engine_runs_holds_and_cancels(grid: Grid, tmp_path: Path, n
     scheduler.cancel([third, first])
     grid.until(lambda: third not in grid.jobs(), "the third one is cancelled")
     assert subprocess.run(["qstat", "-j", third], capture_output=True, check=False).returncode != 0
+
+
+def test_a_map_runs_to_its_end_on_a_real_grid_engine(runs: Runs, grid: Grid, witness: Witness) -> None:
+    runs.submit("scan", ["sh", "-c", witness.shell("{x} $QUEUE")], 10)
+    cli = Cli(runs.root)
+    done = cli("launch", "scan", "--slots", "2", "--option", "pe=whole", "--time", "10m", "--json")
+    (job,) = done.json["jobs"]
+    assert (job["scheduler"], job["nodes"], job["slots"]) == ("sge", 1, 2)
+    grid.until(lambda: not grid.jobs(), "the job has ended, and so has what was to follow it")
+    assert witness.counts() == {f"{x} main": 1 for x in range(10)}, Path(job["output"]).read_text()
+    row, successor = cli("job", "list", "--json").json["jobs"]
+    assert (row["state"], row["scheduler_id"], row["node"] != "") == ("ended", job["scheduler_id"], True)
+    assert (successor["state"], successor["node"]) == ("ended", "")
