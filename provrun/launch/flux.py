@@ -74,16 +74,16 @@ class Flux:
     def told(self, answer: Answer, ids: Collection[str]) -> dict[str, Told]:
         if answer.exit and not _UNKNOWN.search(answer.err):
             raise Unreadable(answer.err or answer.out)
+        asked = {id.lstrip("ƒf"): id for id in ids}
         found = {}
         for line in answer.out.splitlines():
             fields = line.split("|", 6)
             if len(fields) < 7:
                 raise Unreadable(line)
             id, state, status, submitted, ends, nodes, name = fields
-            id = f"f{id.lstrip('ƒf')}" if id[:1] == "ƒ" else id
-            if id in ids:
+            if id.lstrip("ƒf") in asked:
                 stage = _STAGES.get(status if state == "INACTIVE" else state, Stage.UNKNOWN)
-                found[id] = Told(
+                found[asked[id.lstrip("ƒf")]] = Told(
                     stage=stage, name=name, submitted=_moment(submitted), ends=_moment(ends), nodes=nodes or None
                 )
         return found

@@ -30,6 +30,15 @@ def job_id(scheduler: str, environ: Mapping[str, str]) -> str | None:
     return f"{os.getpid()}.{started}.{boot}"
 
 
+def allocation(environ: Mapping[str, str]) -> dict[str, object]:
+    """Say whose job a process is in, if its variables tell: the scheduler and its id of the job."""
+    for scheduler, variable in _IDS.items():
+        # Grid Engine's name of it is one that others may use as well.
+        if variable in environ and (scheduler != "sge" or "SGE_ROOT" in environ):
+            return {"scheduler": scheduler, "id": environ[variable]}
+    return {}
+
+
 def nodes(scheduler: str, environ: Mapping[str, str]) -> list[str]:
     """Name the nodes of the allocation, this one first."""
     match scheduler:

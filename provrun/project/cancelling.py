@@ -16,6 +16,7 @@ from provrun.project.marks import mark_cancelled, plan_path
 from provrun.project.over import Judge, Seen
 from provrun.project.project import Project
 from provrun.run.job import is_over
+from provrun.run.processes import read_process
 
 
 class Cancelled(NamedTuple):
@@ -56,8 +57,10 @@ def cancel(project: Project, jobs: Sequence[JobRecord]) -> list[Cancelled]:
     for chain in chains:
         mark_cancelled(project, chain)
     live |= {job.uuid: job for job in unfinished(project) if job.owner.get("chain") in chains}
+    # A run inside somebody's own allocation is not all of it, so it is asked itself where that can be done.
+    runs = {uuid for uuid, job in live.items() if "chain" not in job.owner and is_over(job, project.dir) is False}
     # Only what is there under its own name: an id that a job had may be another one's by now.
-    told = Judge(project, fresh=0.0).told(list(live.values()))
+    told = Judge(project, fresh=0.0).told([job for uuid, job in live.items() if uuid not in runs])
     asked: dict[str, set[str]] = {}
     for job in live.values():
         if job.uuid in told and _is_there(job, told[job.uuid]):
@@ -69,7 +72,7 @@ def cancel(project: Project, jobs: Sequence[JobRecord]) -> list[Cancelled]:
             plan_path(project, job.uuid).unlink(missing_ok=True)
             project.registry.close_job(job.id, "ended", "cancelled before it began", time.time_ns() // 1000)
             done.append(Cancelled(job, True, "cancelled before it began"))
-        elif "scheduler" in job.owner:
+        elif "scheduler" in job.owner and job.uuid not in runs:
             done.append(Cancelled(job, True, "asked to end"))
         else:
             done.append(_end(project, job))
@@ -96,6 +99,13 @@ def _end(project: Project, job: JobRecord) -> Cancelled:
         )
     if over:
         return Cancelled(job, False, "it is over already")
+    pid = int(str(job.owner["pid"]))
+    # A launcher that loses a rank is started again: who starts it is to know.
+    supervisor = job.owner.get("supervisor")
+    if isinstance(supervisor, int):
+        process = read_process(supervisor)
+        if process is not None and process.started == job.owner.get("supervisor_started"):
+            pid = supervisor
     with suppress(ProcessLookupError):
-        os.kill(int(str(job.owner["pid"])), signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
     return Cancelled(job, True, "asked to end")

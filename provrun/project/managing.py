@@ -14,6 +14,7 @@ from provrun.core.events import Left as LeftTasks
 from provrun.core.records import JobRecord
 from provrun.core.states import State
 from provrun.errors import StorageFailed
+from provrun.launch.inside import allocation
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
 from provrun.project.logs import heal, open_for_run
@@ -66,7 +67,7 @@ def manage(
             JobRecord(
                 uuid=setting.uuid, kind=_kind(setting, remote), state="running", user=user_name(),
                 node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
-                owner={**setting.owner, **owner.record},
+                owner={**allocation(os.environ), **setting.owner, **owner.record},
             )
         )
         rows = RowFiles(project, setting.uuid)

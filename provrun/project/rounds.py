@@ -33,7 +33,7 @@ from provrun.run.control import Done, Listener, Said, Shown
 from provrun.run.hosts import Host, first_here, read_hosts
 from provrun.run.interrupts import INTERRUPTED, Interrupts
 from provrun.run.launcher import find
-from provrun.run.processes import LAUNCHED
+from provrun.run.processes import LAUNCHED, read_process
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.progress import Progress
 
@@ -65,7 +65,9 @@ def run_mpi(
         fleet = Across([find()], [Host(host.name, host.slots or slots) for host in listed])
     else:
         fleet = Here(find(), ranks or 1, slots)
-    setting = Setting(uuid=new_uuid(), names=tuple(names), slots=0, max_fails=max_fails, until=until)
+    own = read_process(os.getpid())
+    owner: dict[str, object] = {"supervisor": os.getpid(), "supervisor_started": own.started if own else None}
+    setting = Setting(uuid=new_uuid(), names=tuple(names), slots=0, max_fails=max_fails, until=until, owner=owner)
     with Supervisor(project, fleet, nice=nice, show=show, environ=environ) as supervisor:
         return supervisor.run(setting)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.cli import Cli
+from fixtures.launchers import Launcher
 from fixtures.runs import Runs, finished, until
 from fixtures.stand_ins import StandIns
 from fixtures.witness import Witness
@@ -154,3 +155,16 @@ def test_a_submission_that_fails_withdraws_the_plan(runs: Runs, cli: Cli, stand_
     assert list((runs.root / ".provrun" / "launch").glob("*.plan")) == []
     (row,) = jobs(cli)
     assert "Invalid account" in row["reason"]
+
+
+def test_a_run_over_mpi_on_this_host_is_cancelled(
+    runs: Runs, cli: Cli, witness: Witness, mpich: Launcher
+) -> None:
+    runs.submit("scan", ["sh", "-c", witness.shell("{x}") + "; exec sleep 600"], 4)
+    process = runs.start("--mpi", "2", "-j", "1")
+    until(lambda: len(witness.lines()) == 2, "two tasks began")
+    assert cli("job", "cancel", "1", "--json").json["changed"] == 1
+    code, _, _ = finished(process)
+    assert code == 128 + signal.SIGTERM
+    assert runs.counts("scan") == {"pending": 4}
+    assert len(jobs(cli)) == 1, "it is not started again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from fixtures.cli import Cli
 from fixtures.launchers import Launcher
 from fixtures.runs import Runs
 from fixtures.slurm import Slurm
@@ -56,3 +57,19 @@ def test_a_task_may_use_srun_itself(runs: Runs, slurm: Slurm, witness: Witness, 
     said = batch(runs, slurm, f"srun --mpi=pmi2 -K1 --overlap --cpu-bind=none {RUN}")
     assert said.count('"succeeded":3') == 1, said
     assert witness.counts() == {str(x): 1 for x in range(3)}
+
+
+def test_a_run_in_ones_own_allocation_is_over_by_what_slurm_says(
+    runs: Runs, slurm: Slurm, witness: Witness
+) -> None:
+    runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; exec sleep 600"], 1)
+    script = runs.root / "own.sh"
+    script.write_text(f"#!/bin/bash\n{RUN}\n")
+    id = slurm("sbatch", "--parsable", f"--chdir={runs.root}", "--output=out", script).strip()
+    slurm.until(witness.lines, "the task began")
+    cli = Cli(runs.root)
+    (row,) = cli("job", "list", "--json").json["jobs"]
+    assert (row["scheduler"], row["scheduler_id"], row["scheduler_state"]) == ("slurm", id, "running")
+    assert cli("job", "cancel", str(row["id"])).exit == 0
+    slurm.ended(id)
+    assert runs.counts("t") == {"pending": 1}
