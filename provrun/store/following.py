@@ -143,6 +143,8 @@ class Follower(Registry):
                 return True
             except Forked as error:
                 self._begin_anew(error)
+            except OSError as error:
+                raise StorageFailed(f"reading the log failed: {error}", value=str(log.folder)) from error
         self._folded_at = time.monotonic()
         if not self._is_open():
             self._detach()

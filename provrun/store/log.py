@@ -24,6 +24,8 @@ from provrun.store.entries import Damaged, Entry
 from provrun.store.log_files import FANOUT, HEAD, MOST_LEVELS, Beat, Head, LogFiles
 
 WANTED = "wanted"
+TEMPORARY = "~"  # in the names of files that are not yet what they will be
+LEFT = 3600.0  # seconds after which such a file is nobody's any more
 ALIVE = 120.0  # seconds without a sign of life after which a job has no entry to mend any more
 DISTANCE = 32  # entries at the end of the log that stay loose
 
@@ -49,7 +51,7 @@ class Log(LogFiles):
     def append(self, position: int, previous: bytes, body: bytes) -> Entry | None:
         """Append an entry behind the one of digest ``previous``; None if somebody else has been first."""
         entry = entries.make(position, previous, self.writer, body)
-        new = self.folder / f"new-{self._name}"
+        new = self._temporary("new")
         self._write(new, entry.data)
         try:
             if not self._link(new, position):
@@ -96,9 +98,23 @@ class Log(LogFiles):
             file.flush()
             os.fsync(fd)
 
+    def _temporary(self, kind: str) -> Path:
+        """Give a file for what is not yet what it will be; nobody else has one of its name, a dead process apart."""
+        return self.folder / f"{kind}{TEMPORARY}{self._name}-{os.getpid()}"
+
+    def _tidy(self) -> None:
+        """Remove what processes have left that were killed; nothing depends on it."""
+        now = self._temporary("now")
+        now.touch()
+        moment = now.stat().st_mtime
+        now.unlink()
+        for path in self.folder.glob(f"*{TEMPORARY}*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < moment - LEFT:
+                    path.unlink()
+
     def _replace(self, path: Path, data: bytes, *, kind: str = "other") -> None:
-        # Several processes of one replica may do this side by side.
-        temporary = self.folder / f"{kind}-{self._name}-{os.getpid()}"
+        temporary = self._temporary(kind)
         self._write(temporary, data)
         temporary.replace(path)
         sync(self.folder)
@@ -116,7 +132,7 @@ class Log(LogFiles):
             self._say(Head(entry.position, entry.digest.hex(), merged))
 
     def _say(self, head: Head) -> None:
-        temporary = self.folder / f"head-{self._name}"
+        temporary = self._temporary("head")
         temporary.write_bytes(msgspec.json.encode(head))  # a hint, for which no disk needs to be waited for
         temporary.replace(self.folder / HEAD)
 
@@ -130,8 +146,11 @@ class Log(LogFiles):
             size = FANOUT**level
             if len(merged) < level:
                 merged.append(0)
+            before = merged[level - 1]
             while merged[level - 1] + size <= end and self._merge_one(level, merged[level - 1] // size):
                 merged[level - 1] += size
+            if level > 1 and merged[level - 1] > before:
+                self._tidy()
             end = merged[level - 1]
             level += 1
         return tuple(merged)
@@ -141,7 +160,7 @@ class Log(LogFiles):
         below = range(number * FANOUT, (number + 1) * FANOUT)
         sources = [self._merged(level - 1, n) if level > 1 else self._loose(n) for n in below]
         if not self._covered(level, number):
-            temporary = self.folder / f"merging-{self._name}"
+            temporary = self._temporary("merging")
             temporary.unlink(missing_ok=True)
             try:
                 with temporary.open("xb") as file:
@@ -266,7 +285,7 @@ class Log(LogFiles):
     @property
     def anybody(self) -> bool:
         """Tell whether a job has given a sign of life lately, by the clock of the file system."""
-        now = self.folder / f"now-{self._name}-{os.getpid()}"
+        now = self._temporary("now")
         now.touch()
         try:
             moment = now.stat().st_mtime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,11 +66,22 @@ class LogFiles:
     def head(self) -> Head:
         """Say how far the log goes; it may go further."""
         try:
-            head = _heads.decode((self.folder / HEAD).read_bytes())
+            head = _heads.decode(self._opened(self.folder / HEAD))
         except (FileNotFoundError, msgspec.DecodeError):
             head = self._surveyed()
         self._tail = max(self._tail, head.position)
         return head
+
+    @staticmethod
+    def _opened(path: Path) -> bytes:
+        """Read a file that others replace: an NFS server may have forgotten the old one in the middle of it."""
+        for _ in range(3):
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+        return path.read_bytes()
 
     def _surveyed(self) -> Head:
         """Find out how far the log goes where a crash has taken HEAD."""

@@ -28,17 +28,21 @@ from provrun.store.log_files import LogFiles
 from provrun.store.replica import Replica
 
 CURRENT = "current"
-PLAN = "plan.sqlite"
+MUCH = 5000  # entries after the plan that are worth another one when jobs are added
 OLD = 14 * 86_400  # seconds without use after which a replica of another log is removed
 
 
 class Current(msgspec.Struct, frozen=True):
-    """The log that is open: its uuid, the host whose registry it is of, when it was opened, the plan's SHA-256."""
+    """The log that is open: its uuid, the host whose registry it is of, when it was opened.
+
+    ``plan`` is the SHA-256 of the plan, which stands at ``position``.
+    """
 
     uuid: str
     host: str
     opened: int
     plan: str
+    position: int = 0
 
 
 class Logs:
@@ -86,9 +90,16 @@ class Logs:
             if not isinstance(error, LogIsOpen):
                 raise
         registry.fold()  # finishes what has begun
+        self._refresh(registry)
         found = self.current()
         assert found is not None
         return found
+
+    def _refresh(self, registry: Replica) -> None:
+        """Make a new plan for those who come now, if they would have to fold in much after the old one."""
+        found, position = self.current(), registry.position
+        if found is not None and position is not None and found.host == self.host and position > found.position + MUCH:
+            self._publish(registry.database, found.uuid, anew=True)
 
     def _own(self, database: Database, uuid: str) -> Log:
         found = self.current()
@@ -100,21 +111,22 @@ class Logs:
         # Several processes are the same replica, one after the other, since they hold the registry's lock.
         return f"{self.host}-{os.getuid()}"
 
-    def _publish(self, database: Database, uuid: str) -> None:
+    def _publish(self, database: Database, uuid: str, *, anew: bool = False) -> None:
         """Make the plan of a log that has been opened and let everybody know; done again if it was not finished."""
         with self._alone():
             found = self.current()
-            if found is not None and found.uuid == uuid:
+            if found is not None and found.uuid == uuid and not anew:
                 return
             row = database.one("select opened from log where open=1 and uuid=?", (uuid,))
             if row is None:
                 return  # closed meanwhile
-            temporary = self.folder / uuid / f"{PLAN}.new"
+            temporary = self.folder / uuid / "plan.new"
             plan.make(database, temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            made = Current(uuid, self.host, int(row[0]), plan.digest(temporary))
-            temporary.replace(self.folder / uuid / PLAN)
+            position = plan.position(temporary, uuid)
+            made = Current(uuid, self.host, int(row[0]), plan.digest(temporary), position)
+            temporary.replace(self._plan(made))
             sync(self.folder / uuid)
             new = self.folder / f"{CURRENT}.new"
             with new.open("wb") as file:
@@ -123,6 +135,8 @@ class Logs:
                 os.fsync(file.fileno())
             new.replace(self.folder / CURRENT)
             sync(self.folder)
+            if found is not None and self._plan(found) != self._plan(made):
+                self._plan(found).unlink(missing_ok=True)
 
     def renew_plan(self, registry: Replica) -> bool:
         """Make the plan anew if somebody who starts from it could not come to where the registry stands; tell whether.
@@ -132,16 +146,18 @@ class Logs:
         found, position = self.current(), registry.position
         if found is None or position is None or found.host != self.host or not self._broken(found, position):
             return False
-        (self.folder / CURRENT).unlink()
-        self._publish(registry.database, found.uuid)
+        self._publish(registry.database, found.uuid, anew=True)
         return True
 
+    def _plan(self, current: Current) -> Path:
+        return self.folder / current.uuid / f"plan-{current.position}.sqlite"
+
     def _broken(self, current: Current, position: int) -> bool:
-        path = self.folder / current.uuid / PLAN
+        path = self._plan(current)
         if not path.exists() or plan.digest(path) != current.plan:
             return True
         files = LogFiles(self.folder / current.uuid)
-        last = plan.position(path, current.uuid)
+        last = current.position
         for entry in files.read(last + 1):
             last = entry.position
         return last < position
@@ -152,12 +168,12 @@ class Logs:
         if found is None:
             return []
         problems = []
-        path = self.folder / found.uuid / PLAN
+        path = self._plan(found)
         if not path.exists() or plan.digest(path) != found.plan:
             return ["the plan of the log is damaged"]
         files = LogFiles(self.folder / found.uuid)
         before: Entry | None = None
-        for entry in files.read(plan.position(path, found.uuid)):
+        for entry in files.read(found.position):
             if before is not None and entry.previous != before.digest:
                 problems.append(f"entry {entry.position} of the log does not follow the one before")
             if entry.hole:
@@ -214,41 +230,40 @@ class Logs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.utime(folder)
             # Others keep the file they have open if it is made anew, and find out themselves.
-            if not anew and path.exists() and _read(folder / "plan") == current.plan:
+            if not anew and path.exists():
                 with suppress(Unavailable, StorageFailed):
-                    return _opened(path, current.uuid)
-            self._fetch(current, path)
-            return _opened(path, current.uuid)
+                    return _opened(path, current)
+            return _opened(path, self._fetch(current, path))
 
-    def _fetch(self, current: Current, path: Path) -> None:
+    def _fetch(self, current: Current, path: Path) -> Current:
+        """Copy the plan to this host; give the log with the plan that was copied."""
         temporary = path.with_name("plan.new")
         try:
-            found = plan.fetch(self.folder / current.uuid / PLAN, temporary)
+            found = plan.fetch(self._plan(current), temporary)
         except FileNotFoundError as error:
+            now = self.current()
+            if now is not None and now.uuid == current.uuid and now != current:
+                return self._fetch(now, path)
             raise Unavailable("the log has been closed: all its jobs are over", next="try again") from error
         except OSError as error:
             raise StorageFailed(f"copying the plan of the log failed: {error}", value=str(temporary)) from error
         if found != current.plan:
             raise Unavailable("the plan of the log is damaged", value=current.uuid, next="provrun recover")
-        # With another plan before, what was folded in may have stopped for good.
         path.unlink(missing_ok=True)
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         temporary.replace(path)
-        (path.parent / "plan").write_text(current.plan)
+        return current
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return ""
+def _opened(path: Path, current: Current) -> SqliteDatabase:
+    """Open the database of a replica; `Unavailable` if it is not one of this log, or behind its plan.
 
-
-def _opened(path: Path, uuid: str) -> SqliteDatabase:
-    """Open the database of a replica; `Unavailable` if it is not one of this log."""
+    What comes before the plan may not be readable any more.
+    """
     database = SqliteDatabase(path, durable=False)
     try:
-        if database.one("select 1 from log where uuid=?", (uuid,)) is not None:
+        found = database.one("select position from log where uuid=?", (current.uuid,))
+        if found is not None and found[0] >= current.position:
             return database
     except BaseException:
         database.close()

@@ -140,6 +140,37 @@ def test_results_are_seen_from_every_host_within_seconds(runs: Runs, witness: Wi
     assert finished(job, 60)[0] == 0
 
 
+def test_other_hosts_never_touch_the_registry(runs: Runs, witness: Witness) -> None:
+    runs.submit("scan", work(witness, 0.05), 6)
+    file = runs.root / ".provrun" / "registry.sqlite"
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    assert finished(runs.start("-j", "2", PROVRUN_HOST="b"), 60)[0] == 0
+    provrun(runs, "c", "submit", "more", "--param", "x=0:2", "--", "echo", "{x}")
+    provrun(runs, "c", "cancel", "more/1")
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    assert (runs.counts("scan"), runs.counts("more")) == ({"succeeded": 6}, {"pending": 1, "cancelled": 1})
+    assert file.read_bytes() != before[0]
+
+
+def test_a_change_is_called_requested_until_jobs_have_seen_it(runs: Runs, witness: Witness) -> None:
+    runs.submit("scan", work(witness, 0.5), 12)
+    job = runs.start("-j", "1", PROVRUN_HOST="b")
+    until(witness.lines, "the first task")
+    said = subprocess.run(
+        [sys.executable, "-m", "provrun", "cancel", "scan/11"], cwd=runs.root, capture_output=True, text=True,
+        check=True,
+    ).stdout
+    assert "1 task cancelled (scan)" in said and "requested: job 1 on" in said
+    project = Project.find(runs.root)
+    registry = project.registry
+    [one] = registry.running_jobs()
+    position = registry.position
+    assert position is not None
+    until(lambda: registry.acknowledged(one.uuid, position), "the job has seen it")
+    project.close()
+    assert finished(job, 60)[0] in (0, 75)
+
+
 def test_a_job_that_was_stopped_and_taken_over_is_superseded_when_it_wakes(runs: Runs, witness: Witness) -> None:
     runs.submit("scan", work(witness, 0.3), 8)
     job = runs.start("-j", "2", PROVRUN_HOST="b")

@@ -118,6 +118,7 @@ def test_a_plan_is_renewed_when_what_comes_after_it_cannot_be_read(group: Group)
     assert group.logs.renew_plan(group.home)
     current = group.logs.current()
     assert current is not None and group.logs.check() == []
+    assert [name for name in group.files() if name.startswith("plan")] == [f"plan-{current.position}.sqlite"]
     group.current = current
     group.others.append(group.private("new"))
     study.claim(job, "scan", limit=1)
@@ -165,7 +166,7 @@ def test_a_replica_with_a_broken_file_begins_anew(group: Group) -> None:
 
 
 def test_a_damaged_plan_is_not_used(group: Group) -> None:
-    with (group.log / "plan.sqlite").open("r+b") as file:
+    with (group.log / "plan-0.sqlite").open("r+b") as file:
         file.seek(5000)
         file.write(b"damage")
     with pytest.raises(Unavailable, match="plan of the log is damaged"):

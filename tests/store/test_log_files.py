@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -186,10 +187,20 @@ def test_what_a_writer_that_was_killed_left_is_not_written_to(memory: Path) -> N
     one = Writer(memory / "log", "one")
     one.append(3)
     # Killed between the link and the end: both names are of one file.
-    (one.log.folder / "new-one").hardlink_to(loose(one.log.folder, 3))
+    left = one.log.folder / f"new~one-{os.getpid()}"
+    left.hardlink_to(loose(one.log.folder, 3))
     one.append(3)
     assert read(one.log.folder)[0] == list(range(7))
-    assert not (one.log.folder / "new-one").exists()
+    assert not left.exists()
+
+
+def test_what_killed_writers_left_is_removed_in_time(writer: Writer) -> None:
+    old, new = writer.log.folder / "new~other-1", writer.log.folder / "new~other-2"
+    old.touch()
+    new.touch()
+    os.utime(old, (1, 1))
+    writer.append(130)
+    assert not old.exists() and new.exists()
 
 
 def test_an_entry_of_a_writer_that_died_before_he_announced_it_is_found(writer: Writer) -> None:

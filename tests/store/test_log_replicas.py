@@ -177,7 +177,7 @@ def test_opening_that_was_cut_short_is_finished_by_the_next(sqlite_url: str, tmp
     with closing(logs.registry(connect(sqlite_url))) as opener:
         current = logs.open(opener)
     (tmp_path / "log" / "current").unlink()
-    (tmp_path / "log" / current.uuid / "plan.sqlite").unlink()
+    (tmp_path / "log" / current.uuid / "plan-0.sqlite").unlink()
     with closing(logs.registry(connect(sqlite_url))) as next_one:
         study = of(next_one)
         study.submit("scan", grid(x=1))
