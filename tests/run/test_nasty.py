@@ -311,14 +311,15 @@ def test_a_command_that_kills_its_parent_loses_what_ran_and_nothing_else(runs: R
     assert any("has died" in text for text in runs.heard.told)
 
 
-def test_a_task_that_kills_all_it_can_leaves_a_sound_registry(runs: Runs, mounts: Mounts) -> None:
+def test_a_task_that_kills_all_it_can_fails_in_the_end_and_others_succeed(runs: Runs, mounts: Mounts) -> None:
     # In a process namespace of its own, where the run is what cannot be killed.
     runs.submit("t", ["sh", "-c", "if [ {x} = 0 ]; then kill -9 -1; fi; echo {x}"], 4)
     done = mounts.run(provrun("run", "-j", "1", "--json"), "mount -t proc proc /proc", options=["--pid", "--fork"])
-    assert done.returncode != 0, done.stdout + done.stderr
-    assert runs.counts("t").get("running", 0) == 0
-    attempts = runs.attempts("t", 0)
-    assert attempts and {attempt.outcome for attempt in attempts} <= {Outcome.LOST, Outcome.CANCELLED}
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert runs.counts("t") == {"succeeded": 3, "failed": 1}
+    *lost, last = runs.attempts("t", 0)
+    assert {attempt.outcome for attempt in lost} == {Outcome.LOST}
+    assert last.error is not None and last.error.endswith("it is not tried again")
 
 
 @pytest.fixture(autouse=True)
