@@ -87,29 +87,41 @@ def test_a_full_disk_beneath_an_output_fails_that_task_alone(runs: Runs, mounts:
     assert attempt.error is not None and "No space left on device" in attempt.error
 
 
-def broken_disk(root: Path, size: str = "3m") -> tuple[str, ...]:
+def broken_disk(folder: Path, below: Path, size: str = "3m") -> tuple[str, ...]:
     """Give the lines that make a disk whose blocks can be written only until what lies below it is full: then EIO."""
     for name in ("mkfs.ext4", "losetup"):
         program(name, "e2fsprogs mount")
-    below, packs = root / "below", root / ".provrun" / "packs"
-    for folder in (below, packs):
-        folder.mkdir(exist_ok=True)
+    for each in (below, folder):
+        each.mkdir(exist_ok=True)
     image = shlex.quote(f"{below}/image")
     return (
         tmpfs(below, size), f"truncate -s 64m {image}", f"mkfs.ext4 -q -O ^has_journal {image} >&2",
-        f"mount -o loop {image} {shlex.quote(str(packs))}",
+        f"mount -o loop {image} {shlex.quote(str(folder))}",
     )  # fmt: skip
 
 
 def test_a_disk_that_gives_errors_ends_the_run_and_blames_no_task(runs: Runs, mounts: Mounts) -> None:
     # Writing into memory succeeds; it is the sync that fails, and only what was synced is reported.
     runs.submit("t", NOISY, 60)
-    done = mounts.run(provrun("run", "-j", "2", "--json"), *broken_disk(runs.root))
+    disk = broken_disk(runs.root / ".provrun" / "packs", runs.root / "below")
+    done = mounts.run(provrun("run", "-j", "2", "--json"), *disk)
     assert done.returncode == 74, done.stdout + done.stderr
     summary = document(done)
     assert summary["lost"] == summary["failed"] == 0
     assert "cannot write the pack" in summary["reason"]
     goes_on_without_packs(runs, summary["succeeded"])
+
+
+def test_a_disk_that_gives_errors_beneath_the_registry_ends_the_run(runs: Runs, mounts: Mounts) -> None:
+    # What the broken disk holds afterwards is lost, as with a real one; the point is that the run says so and ends.
+    runs.submit("t", ["sh", "-c", "sleep 0.05; echo [$(seq -s, 1 6000)]"], 300)
+    done = mounts.run(
+        provrun("run", "-j", "2", "--json"), "cp -a .provrun kept",
+        *broken_disk(runs.root / ".provrun", runs.root / "below", "2m"), "cp -a kept/. .provrun",
+    )
+    assert done.returncode == 74, done.stdout + done.stderr
+    assert document(done)["error"]["code"] == "io"
+    goes_on(runs, 300)
 
 
 def test_a_read_only_project_is_told_at_once(runs: Runs, mounts: Mounts) -> None:
