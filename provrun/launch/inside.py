@@ -50,7 +50,7 @@ def nodes(scheduler: str, environ: Mapping[str, str]) -> list[str]:
             file = environ.get("LSB_DJOB_HOSTFILE")
             listed = Path(file).read_text().split() if file else environ["LSB_HOSTS"].split()
         case "sge":
-            file = environ.get("PE_HOSTFILE")
+            file = environ.get("PE_HOSTFILE")  # a job of one slot has none
             lines = Path(file).read_text().splitlines() if file else []
             listed = [line.split()[0] for line in lines if line.strip()] or [os.uname().nodename]
         case "flux":

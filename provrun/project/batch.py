@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def run_batch(path: Path, show: Show) -> RunSummary:
     batch = _Batch(project, plan, environ, show)
     try:
         return batch.run()
+    except Exception as error:
+        batch.failed(error)
+        raise
     finally:
         batch.close()
         project.close()
@@ -68,6 +72,7 @@ class _Batch:
         self._id = job_id(plan.request.scheduler, os.environ)
         self._chain = Chain(project, plan, self._id)
         self._ends: float | None = None
+        self._until: float | None = None
         self._judging: threading.Thread | None = None
         ended_path(project, plan.uuid).unlink(missing_ok=True)  # requeued, it begins once more
 
@@ -82,7 +87,7 @@ class _Batch:
         self._ends = self._chain.ask()
         # Schedulers round up, and some do not say: what was asked for holds, too.
         asked = None if self._plan.request.time is None else began + self._plan.request.time
-        until = min((end for end in (self._ends, asked) if end is not None), default=None)
+        until = self._until = min((end for end in (self._ends, asked) if end is not None), default=None)
         if self._chain.cancelled:
             return self._nothing(_CANCELLED)
         self._recover()
@@ -102,6 +107,13 @@ class _Batch:
         ) as supervisor:
             summary = supervisor.run(setting)
         return self._finish(summary, alone)
+
+    def failed(self, error: Exception) -> None:
+        """Write down that this allocation could not do its work, and end a chain that gets nowhere."""
+        with suppress(ProvrunError):
+            self._close_queued(str(error))
+            if self._chain.idle(IDLE_HOPS):
+                self._end_chain(_IDLE)
 
     # Before
 
@@ -155,7 +167,8 @@ class _Batch:
         self._judging.start()
 
     def _judge(self, id: str) -> None:
-        if is_cancelled(self._chain.scheduler, id, self._ends):
+        ends = self._ends if self._plan.request.scheduler == "slurm" else self._until
+        if is_cancelled(self._chain.scheduler, id, ends):
             self._chain.cancel()
 
     # After

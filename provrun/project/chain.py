@@ -128,19 +128,16 @@ class Chain:
     def idle(self, hops: int) -> bool:
         """Tell whether the last so many allocations of this chain that began have recorded nothing, this one included.
 
-        One that has not begun yet, or has found nothing to do, does not count.
+        One that has not come to run anything, for whatever reason, is one of them.
         """
         reads = self._project.reads
-        hop_of: dict[int, str] = {}
-        order: list[str] = []
-        for job in reads.jobs():
-            if job.owner.get("chain") == self._plan.chain and job.state in ("running", "lost", "ended") and job.node:
-                hop = str(job.owner.get("allocation"))
-                hop_of[job.id] = hop
-                if hop not in order:
-                    order.append(hop)
+        hop_of = {
+            job.id: str(job.owner.get("allocation"))
+            for job in reads.jobs()
+            if job.owner.get("chain") == self._plan.chain and job.state != "queued"
+        }
         recorded = _recorded(reads, hop_of)
-        last = order[-hops:]
+        last = list(dict.fromkeys(hop_of.values()))[-hops:]
         return len(last) == hops and not any(recorded.get(hop) for hop in last)
 
 

@@ -20,6 +20,7 @@ from provrun.run.interrupts import Interrupts, Person
 from provrun.run.launcher import bound, launched_rank, local_size, without_launcher
 from provrun.run.links import Local, Remote
 from provrun.run.mpi import World
+from provrun.run.processes import jobs_here
 from provrun.run.relay import relay
 
 LEAVING = 3
@@ -60,7 +61,7 @@ def take_part(path: Path) -> None:
     if plan.nice:
         os.nice(plan.nice)
     # What a job that died has left here would run beside its own repetition.
-    for uuid in plan.setting.ended:
+    for uuid in jobs_here(plan.setting.ended) if plan.setting.ended else ():
         sweep(uuid)
     if not plan.mpi:
         path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -179,6 +179,17 @@ def sweep(job: str, rank: int | str | None = None) -> int:
             _reap(pid)
         time.sleep(0.001)
     return killed
+
+
+def jobs_here(jobs: Collection[str]) -> set[str]:
+    """Give those of these jobs that have left processes on this host, by one look at the process table."""
+    found = set()
+    name = f"{JOB_VARIABLE}=".encode()
+    for pid in table():
+        for mark in _environment(pid):
+            if mark.startswith(name):
+                found.add(mark[len(name) :].partition(b"/")[0].decode(errors="replace"))
+    return found.intersection(jobs)
 
 
 def _carries(pid: int, wanted: bytes, any_rank: bool) -> bool:

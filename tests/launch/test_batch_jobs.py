@@ -73,7 +73,7 @@ def test_a_chain_of_allocations_goes_on_to_the_end_with_nobody_on_the_login_node
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
 ) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; sleep 4"], 11)
-    launch(runs, "--slots", "2", "--time", "12", "--on-finish", "echo all of it is done")
+    launch(runs, "--nodes", "1", "--slots", "2", "--time", "12", "--on-finish", "echo all of it is done")
     slurm.until(lambda: not slurm.jobs(), "the chain came to its end")
     assert runs.counts("t") == {"succeeded": 11}, said(runs)
     ran = [job for job in jobs(runs) if job.node]
@@ -91,7 +91,7 @@ def test_a_chain_that_is_submitted_whole_is_cancelled_when_nothing_is_left(
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
 ) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; sleep 3"], 6)
-    rows = launch(runs, "--slots", "2", "--time", "9", "--resubmit", "chain", "--links", "4")
+    rows = launch(runs, "--nodes", "1", "--slots", "2", "--time", "9", "--resubmit", "chain", "--links", "4")
     assert len(rows) == 4
     slurm.until(lambda: not slurm.jobs(), "the chain came to its end")
     assert runs.counts("t") == {"succeeded": 6}, said(runs)
@@ -105,7 +105,7 @@ def test_scancel_of_a_job_ends_its_chain_and_no_task_has_failed(
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants, too_fast: bool
 ) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + GATED], 6)
-    (row,) = launch(runs, "--slots", "2", "--time", "60")
+    (row,) = launch(runs, "--nodes", "1", "--slots", "2", "--time", "60")
     until(lambda: len(witness.lines()) == 2, "two tasks began")
     assert len(slurm.jobs()) == 2
     if too_fast:
@@ -126,7 +126,7 @@ def test_a_requeued_job_goes_on_and_has_one_successor(
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
 ) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + GATED], 4)
-    (row,) = launch(runs, "--slots", "2", "--time", "60", "--option", "requeue=")
+    (row,) = launch(runs, "--nodes", "1", "--slots", "2", "--time", "60", "--option", "requeue=")
     until(lambda: len(witness.lines()) == 2, "two tasks began")
     id = row["scheduler_id"]
     slurm("scontrol", "requeue", id)
@@ -148,11 +148,24 @@ def test_two_allocations_without_anything_recorded_end_a_chain_with_a_reason(
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
 ) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; sleep 600"], 2)
-    launch(runs, "--slots", "2", "--time", "8")
+    launch(runs, "--nodes", "1", "--slots", "2", "--time", "8")
     slurm.until(lambda: not slurm.jobs(), "the chain came to its end")
     assert runs.counts("t") == {"pending": 2}, said(runs)
     assert len([job for job in jobs(runs) if job.node]) == 2
     assert "nothing was recorded in 2 allocations in a row" in said(runs)
+    invariants()
+
+
+def test_a_chain_whose_jobs_cannot_start_anything_ends(
+    runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
+) -> None:
+    runs.submit("t", ["sh", "-c", witness.shell("{x}")], 2)
+    launch(runs, "--nodes", "2", "--time", "60", "--setup", "export MPI4PY_LIBMPI=/nowhere/libmpi.so")
+    slurm.until(lambda: not slurm.jobs(), "the chain came to its end")
+    assert runs.counts("t") == {"pending": 2}, said(runs)
+    assert [job.state for job in jobs(runs)] == ["ended"] * 3
+    assert jobs(runs)[-1].reason == "nothing was recorded in 2 allocations in a row"
+    assert witness.lines() == []
     invariants()
 
 
@@ -164,7 +177,8 @@ def test_where_nodes_may_not_submit_a_job_runs_and_then_says_what_to_do(
     refusing.write_text("#!/bin/sh\necho 'sbatch: error: Access denied on compute nodes' >&2\nexit 1\n")
     refusing.chmod(0o755)
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; sleep 3"], 8)
-    (row,) = launch(runs, "--slots", "2", "--time", "9", "--setup", f"export PATH={refusing.parent}:$PATH")
+    setup = f"export PATH={refusing.parent}:$PATH"
+    (row,) = launch(runs, "--nodes", "1", "--slots", "2", "--time", "9", "--setup", setup)
     assert slurm.ended(row["scheduler_id"]) == "FAILED"  # exit code 75
     counts = runs.counts("t")
     assert 2 <= counts["succeeded"] < 8
@@ -200,7 +214,7 @@ def test_a_killed_batch_shell_ends_its_job_and_the_next_one_goes_on(
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
 ) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + GATED], 4)
-    launch(runs, "--slots", "2", "--time", "60")
+    launch(runs, "--nodes", "1", "--slots", "2", "--time", "60")
     until(lambda: len(witness.lines()) == 2, "two tasks began")
     os.kill(supervisor_of(runs), signal.SIGKILL)
     slurm.until(lambda: len(witness.lines()) == 4, "two tasks began again")

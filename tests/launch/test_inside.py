@@ -39,6 +39,9 @@ def test_nodes_are_read_as_each_scheduler_lists_them_this_one_first(tmp_path: Pa
     assert nodes("pbs", {"PBS_NODEFILE": str(listed)}) == [here, "a.x.org", "b.x.org"]
     assert nodes("lsf", {"LSB_DJOB_HOSTFILE": str(listed)}) == [here, "a.x.org", "b.x.org"]
     assert nodes("lsf", {"LSB_HOSTS": f"a a {here}"}) == [here, "a"]
+    listed.write_text(f"a 2 main.q@a UNDEFINED\n{here} 2 main.q@{here} UNDEFINED\n")
+    assert nodes("sge", {"PE_HOSTFILE": str(listed)}) == [here, "a"]
+    assert nodes("sge", {}) == [here]
     assert nodes("local", {}) == [here]
 
 
