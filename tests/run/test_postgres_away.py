@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -115,6 +116,20 @@ def test_a_crash_of_the_server_is_no_different(study: Runs, server: Server, witn
     code, document, said = finished(process, 60)
     assert (code, document["succeeded"], document["lost"]) == (0, 20, 0), said
     agree(study, witness, 20)
+
+
+@pytest.mark.usefixtures("mpi")
+def test_ranks_work_on_while_the_database_is_away(study: Runs, server: Server, witness: Witness) -> None:
+    sleepers(study, witness, 24, 0.3)
+    process = study.start("--mpi", "2", "-j", "1")
+    until(lambda: len(witness.lines()) >= 2, "tasks run")
+    server.stop()
+    until(lambda: outboxes(study), "results are kept")
+    time.sleep(2)
+    server.start()
+    code, document, said = finished(process, 90)
+    assert (code, document["succeeded"], document["lost"]) == (0, 24, 0), said
+    agree(study, witness, 24)
 
 
 def test_connections_that_are_cut_again_and_again_are_made_anew(study: Runs, server: Server, witness: Witness) -> None:
@@ -282,3 +297,49 @@ def test_a_full_disk_meanwhile_ends_the_job_and_keeps_what_was_kept(
     assert outcomes["succeeded"] == 80
     assert set(outcomes) <= {"succeeded", "lost", "cancelled"}
     assert again.json["succeeded"] <= 80 - entries
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "2"))))
+def test_whatever_happens_to_database_and_managers_every_task_succeeds_once(
+    study: Runs, server: Server, witness: Witness, seed: int
+) -> None:
+    choose = random.Random(seed)
+    sleepers(study, witness, 60, 0.1)
+    study.submit("sum", ["true"], 1, on=[Dependency(upstream="scan", kind="all")])
+    up = True
+    for _ in range(4):
+        process = study.start("-j", "2")
+        for _ in range(choose.randint(1, 4)):
+            time.sleep(choose.uniform(0.1, 1.5))
+            what = choose.choice(["cut", "down", "up", "crash"])
+            if what == "cut" and up:
+                server.cut()
+            elif what == "up" and not up:
+                server.start()
+                up = True
+            elif what in ("down", "crash") and up:
+                server.stop(signal.SIGINT if what == "down" else signal.SIGQUIT)
+                up = False
+        if not up and choose.random() < 0.5:
+            server.start()
+            up = True
+        time.sleep(choose.uniform(0.0, 1.0))
+        process.send_signal(choose.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT]))
+        process.communicate(timeout=60)
+    if not up:
+        server.start()
+    done = Cli(study.root)("run", "--json")
+    assert (done.exit, study.counts("scan"), study.counts("sum")) == (0, {"succeeded": 60}, {"succeeded": 1}), done.err
+    assert outboxes(study) == []
+    registry = study.registry()
+    reads = Reads(registry.database)
+    began = Counter(line.partition("#")[0] for line in witness.lines())
+    for task in registry.tasks(study._id(registry, "scan")):
+        attempts = reads.attempts(task.map, task.index)
+        assert [one.number for one in attempts] == list(range(1, task.attempts + 1))
+        ended_well = [one.number for one in attempts if one.outcome.word == "succeeded"]
+        assert task.accepted in ended_well
+        again = sum(one.outcome.word in ("lost", "cancelled") or one.number != task.accepted for one in attempts)
+        assert began[f"scan/{task.index}"] <= 1 + again, (task, attempts)
+    assert registry.check() == []
+    registry.close()
