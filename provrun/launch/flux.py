@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Iterator
+from shlex import quote
 
 from provrun.core.allocation import Request, Stage, Told
 from provrun.launch.dialect import Answer, Command, Unreadable
@@ -34,7 +34,7 @@ class Flux:
         return f"provrun-{uuid}"
 
     def render(self, request: Request) -> str:
-        return script(request, (f"#flux: {shlex.quote(line)}" for line in self._directives(request)))
+        return script(request, (f"#flux: {quote(line)}" for line in self._directives(request)))
 
     def _directives(self, request: Request) -> Iterator[str]:
         yield f"--job-name={request.name}"

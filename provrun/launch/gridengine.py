@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Iterator
+from shlex import quote
 from xml.etree import ElementTree
 
 from provrun.core.allocation import Request, Stage, Told
@@ -56,9 +57,9 @@ class GridEngine:
             yield f"-l h=!({'|'.join(request.exclude)})"
         if request.after is not None:
             yield f"-hold_jid {request.after}"
-        yield f"-wd {request.folder}"
+        yield f"-wd {quote(request.folder)}"
         yield "-j y"
-        yield f"-o {request.output}"
+        yield f"-o {quote(request.output)}"
         yield "-r n"
         yield "-m n"
         for name, value in request.options:

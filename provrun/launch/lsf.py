@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from shlex import quote
 
 from provrun.core.allocation import Request, Stage, Told
 from provrun.launch.dialect import Answer, Command, Unreadable
@@ -54,8 +55,8 @@ class Lsf:
             yield f'-R "select[{" && ".join(f"hname!={node}" for node in request.exclude)}]"'
         if request.after is not None:
             yield f'-w "ended({request.after})"'
-        yield f"-cwd {request.folder}"
-        yield f"-o {request.output}"  # and no mail
+        yield f"-cwd {quote(request.folder)}"
+        yield f"-o {quote(request.output)}"  # and no mail
         yield "-rn"
         for name, value in request.options:
             yield f"-{name} {value}".rstrip()

@@ -45,6 +45,10 @@ class Pbs:
             raise UsageError(
                 "PBS has no way to exclude nodes", value=list(request.exclude), next="choose others by --option l=..."
             )
+        if " " in request.output:
+            raise UsageError(
+                "PBS cannot write to a folder with a blank in its name", value=request.folder, next="rename the folder"
+            )
         yield f"-N {request.name}"
         yield "-S /bin/bash"
         if not any(name == "l" and value.startswith(("nodes=", "select=")) for name, value in request.options):

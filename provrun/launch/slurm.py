@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from shlex import quote
 
 from provrun.core.allocation import Request, Stage, Told
 from provrun.launch.dialect import Answer, Command, Unreadable
@@ -39,7 +40,7 @@ class Slurm:
         return f"provrun-{uuid}"
 
     def render(self, request: Request) -> str:
-        return script(request, (f"#SBATCH {line}" for line in self._directives(request)))
+        return script(request, (f"#SBATCH {quote(line)}" for line in self._directives(request)))
 
     def _directives(self, request: Request) -> Iterator[str]:
         given = {name for name, _ in request.options}

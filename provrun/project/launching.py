@@ -91,10 +91,15 @@ def launch(project: Project, wanted: Wanted, *, dry: bool = False) -> Launched:
         return Launched(scheduler, form, [], [render(project, plan) for plan in plans[:1]])
     open_log(project)
     jobs: list[Submitted] = []
-    for plan in plans:
-        jobs.append(hand_in(project, plan))
-        for _ in range(form.links - 1 if wanted.resubmit == "chain" else 0):
-            jobs.append(hand_in(project, successor(jobs[-1].plan, jobs[-1].id)))
+    try:
+        for plan in plans:
+            jobs.append(hand_in(project, plan))
+            for _ in range(form.links - 1 if wanted.resubmit == "chain" else 0):
+                jobs.append(hand_in(project, successor(jobs[-1].plan, jobs[-1].id)))
+    except ProvrunError as error:
+        if jobs:
+            error.next = f"{len(jobs)} were taken before: provrun job list"
+        raise
     return Launched(scheduler, form, jobs, [str(script_path(project, each.plan.uuid)) for each in jobs])
 
 

@@ -60,7 +60,9 @@ def test_nodes_written_as_torque_wants_them_take_the_place_of_select() -> None:
     assert "select" not in script
 
 
-@pytest.mark.parametrize("request_", [with_options(slots=None), with_options(exclude=("n1",))])
+@pytest.mark.parametrize(
+    "request_", [with_options(slots=None), with_options(exclude=("n1",)), with_options(output="/a b/u.out")]
+)
 def test_what_pbs_cannot_do_is_said(request_: Request) -> None:
     with pytest.raises(UsageError):
         Pbs().render(request_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
@@ -48,6 +47,8 @@ def test_what_is_no_answer_of_grid_engine() -> None:
 def test_a_real_grid_engine_runs_holds_and_cancels(grid: Grid, tmp_path: Path, no_strays: None) -> None:
     assert detected() == "sge"
     scheduler = Scheduler(GridEngine(), tmp_path)
+    folder = tmp_path / "a b (c)"
+    folder.mkdir()
     names = iter(range(9))
 
     def submit(command: str, **more: object) -> str:
@@ -55,7 +56,7 @@ def test_a_real_grid_engine_runs_holds_and_cancels(grid: Grid, tmp_path: Path, n
         request = msgspec.structs.replace(
             Request(
                 scheduler="sge", slots=2, options=(("pe", "whole"),), name=GridEngine().job_name(UUID),
-                folder=str(tmp_path), output=str(tmp_path / f"out-{n}"), command=("bash", "-c", command),
+                folder=str(folder), output=str(folder / f"out-{n}"), command=("bash", "-c", command),
                 environ={"WORD": "it's"},
             ), **more,
         )
@@ -71,16 +72,15 @@ def test_a_real_grid_engine_runs_holds_and_cancels(grid: Grid, tmp_path: Path, n
     assert {id: each.stage for id, each in told.items()} == {first: Stage.RUNNING, second: Stage.HELD}
     assert told[second].name == f"provrun-{UUID}"
     assert abs(told[second].submitted / 1e6 - before) < 60
-    (tmp_path / "gate").touch()
+    (folder / "gate").touch()
     grid.until(lambda: not grid.jobs(), "both have ended")
     assert {each.stage for each in scheduler.query([first, second]).values()} == {Stage.ENDED}
-    assert (tmp_path / "out-0").read_text() == "it's 2\n"
-    assert (tmp_path / "out-1").read_text() == "after\n"
+    assert (folder / "out-0").read_text() == "it's 2\n"
+    assert (folder / "out-1").read_text() == "after\n"
     third = submit("sleep 600")
     grid.until(lambda: grid.jobs()[third] == "r", "the third one runs")
     scheduler.cancel([third, first])
     grid.until(lambda: third not in grid.jobs(), "the third one is cancelled")
-    assert subprocess.run(["qstat", "-j", third], capture_output=True, check=False).returncode != 0
 
 
 def test_a_map_runs_to_its_end_on_a_real_grid_engine(runs: Runs, grid: Grid, witness: Witness) -> None:

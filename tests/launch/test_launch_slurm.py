@@ -73,6 +73,17 @@ def test_what_slurm_keeps_of_a_job(runs: Runs, cli: Cli, slurm: Slurm) -> None:
     assert "slurm says that it is queued" in answer
 
 
+def test_a_project_may_have_a_blank_in_its_name(cli: Cli, slurm: Slurm, tmp_path: Path) -> None:
+    folder = tmp_path / "a b (c)"
+    folder.mkdir()
+    assert cli("init", at=folder).exit == 0
+    assert cli("submit", "scan", "--param", "x=0:3", "--", "touch", "made {x}", at=folder).exit == 0
+    done = cli("launch", "scan", "--slots", "1", "--resubmit", "off", "--option", "comment=a b", "--json", at=folder)
+    (job,) = done.json["jobs"]
+    assert slurm.ended(job["scheduler_id"]) == "COMPLETED", output(job)
+    assert sorted(path.name for path in folder.glob("made*")) == ["made 0", "made 1", "made 2"]
+
+
 def test_jobs_that_share_a_map_run_each_task_once(runs: Runs, cli: Cli, slurm: Slurm, witness: Witness) -> None:
     runs.submit("scan", ["sh", "-c", witness.shell("{x}") + "; sleep 0.2"], 60)
     started = launched(cli, "scan", "--jobs", "3", "--slots", "2")
