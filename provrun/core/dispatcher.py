@@ -237,7 +237,7 @@ class Dispatcher:
             if result.outcome == 0:
                 verdicts.append((task, result, succeeded, task.fails, task.limits))
             elif broken:
-                verdicts += self._judge.lost([task], by_itself=True)
+                verdicts += self._judge.lost([task], 1, by_itself=True)
             else:
                 verdicts.append(self._judge.ended(task, result))
         if not verdicts:
@@ -282,7 +282,8 @@ class Dispatcher:
         team = agent.team
         tasks = list(agent.held.values())
         if tasks:
-            self._end(event.agent, self._judge.lost(tasks, by_itself=team is not None), out)
+            self._placing.beware()
+            self._end(event.agent, self._judge.lost(tasks, agent.slots, by_itself=team is not None), out)
         if team is not None:
             lead = team.numbers[0]
             if lead == event.agent:

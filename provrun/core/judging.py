@@ -10,7 +10,7 @@ from provrun.core.records import Claimed, Policy
 from provrun.core.retries import judge, unseen
 from provrun.core.states import Outcome, State
 
-FEW = 64  # tasks lost with an agent, beyond which its death says nothing about any one of them
+FEW = 64  # tasks lost with an agent (or two for each slot), beyond which its death says nothing about any of them
 LOSSES = 3  # deaths of agents at which a task was among few before it is run alone
 KILLER = (
     "each time it ran its agent died, {times} times in all and the last time with nothing else on it;"
@@ -36,8 +36,8 @@ class Judge:
             self.repeats = True
         return task, result, state, fails, limits
 
-    def lost(self, tasks: list[Claimed], *, by_itself: bool) -> list[Verdict]:
-        """Judge the tasks that an agent had when it died; ``by_itself``: the one task had it for itself.
+    def lost(self, tasks: list[Claimed], slots: int, *, by_itself: bool) -> list[Verdict]:
+        """Judge the tasks that an agent of so many slots had when it died; ``by_itself``: one task had it for itself.
 
         How many there were is kept as detail where it says something: a task that is there again and again is run
         alone, and fails if its agent dies then, too. A loss is no fault of any other.
@@ -47,7 +47,7 @@ class Judge:
             self.failed += 1
             result = unseen(task, Outcome.SIGNAL, error=KILLER.format(times=task.losses + 1))
             return [(task, result, State.FAILED, task.fails + 1, task.limits)]
-        detail = len(tasks) if len(tasks) <= FEW else None
+        detail = len(tasks) if len(tasks) <= max(FEW, 2 * slots) else None
         return [self.ended(task, unseen(task, Outcome.LOST, detail=detail)) for task in tasks]
 
     def stopped(self, task: Claimed, seconds: float | None) -> Verdict:

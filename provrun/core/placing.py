@@ -10,6 +10,7 @@ from provrun.core.waiting import Lane, Waiting
 
 AHEAD = 0.1  # seconds of work queued at an agent for each of its slots
 LONG = 2.0  # seconds from which a task is not queued behind another: a round trip is nothing beside it
+CAUTION = 10.0  # seconds after an agent's death in which nothing is queued: the fewer it has, the fewer are suspect
 AGING = 60.0  # seconds without a start after which a lane goes before wider ones of the same priority
 
 
@@ -24,6 +25,11 @@ class Placing:
         self._needs = waiting.needs
         self._durations = durations
         self._ending = ending
+        self._cautious = -CAUTION
+
+    def beware(self) -> None:
+        """Take note that an agent has died."""
+        self._cautious = self._ending.now
 
     def order(self, now: float) -> list[Lane]:
         """Give the lanes with tasks, in the order in which they may take slots.
@@ -116,7 +122,7 @@ class Placing:
 
     def _behind(self, agent: Agent, lane: Lane, seconds: float) -> int:
         slots, busy, cores = agent.slots, agent.busy, lane.needs.cores
-        if slots < cores or self._ending.left < 4 * seconds + AHEAD:
+        if slots < cores or self._ending.left < 4 * seconds + AHEAD or self._ending.now < self._cautious + CAUTION:
             return 0
         each = max(seconds, SHORTEST) * cores
         mean = self._durations.mean

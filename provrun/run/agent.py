@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from provrun.core.messages import Codec, Failed, FromAgent, ToAgent
+from provrun.core.messages import Codec, Failed, FromAgent, Results, ToAgent
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
 from provrun.run.node import find_gpus, node_memory, node_name
@@ -26,6 +26,9 @@ _BOOT = (
     "import sys; del sys.path[0]; sys.path.append(sys.argv[1]); sys.modules['typing_extensions'] = None;"
     "from provrun.run.spawner import main; main()"
 )
+
+
+_RESULTS = Codec.encode(Results([]))[:-1]
 
 
 class AgentLost(ProvrunError):
@@ -47,6 +50,7 @@ class Agent:
         self._was_subreaper = was_subreaper
         self._before = set(children())
         self._status: int | None = None
+        self.fruitful = False
         self._failed: Failed | None = None
 
     @classmethod
@@ -121,9 +125,11 @@ class Agent:
         """Write what is queued and give the encoded messages that are there."""
         try:
             self._channel.flush()
-            return self._channel.receive()
+            messages = self._channel.receive()
         except Closed:
             raise AgentLost(f"the agent's spawner (process {self.pid}) has died", value=self.pid) from None
+        self.fruitful = self.fruitful or any(message.startswith(_RESULTS) for message in messages)
+        return messages
 
     def close(self, timeout: float = 10.0) -> None:
         """Let the spawner end, with all it still runs; kill it and its leftovers if it takes longer than that."""

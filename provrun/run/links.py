@@ -8,7 +8,7 @@ from typing import Protocol
 from provrun.core.messages import Codec, FromAgent, ToAgent
 from provrun.run.agent import Agent
 
-RESTARTS = 5  # spawners of one rank that may die before it is given up
+RESTARTS = 5  # spawners of one rank that may die without having run anything before it is given up
 END = b""
 """What a manager sends to a rank when the job is over."""
 
@@ -59,6 +59,8 @@ class Local:
     def replace(self) -> bool:
         """Put another agent in the place of a dead one; False when too many have died."""
         self.agent.close(timeout=1.0)
+        if self.agent.fruitful:  # a task may have killed it, and will be found
+            self.restarts = 0
         if self.restarts >= RESTARTS:
             return False
         self.restarts += 1

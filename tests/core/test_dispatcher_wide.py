@@ -9,7 +9,7 @@ from provrun.core.dispatcher import Dispatcher
 from provrun.core.events import AgentAbsent, AgentJoined, AgentLost, Claim, Finish, TasksClaimed, Tick
 from provrun.core.judging import LOSSES
 from provrun.core.messages import Key
-from provrun.core.placing import AGING
+from provrun.core.placing import AGING, CAUTION
 from provrun.core.records import Limits, Policy
 from provrun.core.states import Outcome, State
 
@@ -185,10 +185,31 @@ def test_a_task_that_kills_its_agent_is_run_alone_and_fails() -> None:
 
 
 def test_many_tasks_lost_with_their_agent_are_under_no_suspicion() -> None:
-    world = begun({1: Policy()}, {1: 100}, 100)
-    world.join(100)
+    world = begun({1: Policy()}, {1: 10_000}, 30)
+    world.end(0, 1, Outcome.SUCCEEDED, 10)
+    answer(world)
+    assert len(world.agents[0].queue) > 1000
+    world.join(30)
     world.lose(0)
     assert not any(task.losses for task in world.tasks.values())
+    world.settle()
+
+
+def test_after_a_death_nothing_is_queued_for_a_while_so_that_few_are_suspect() -> None:
+    world = begun({1: Policy()}, {1: 10_000}, 30)
+    world.end(0, 1, Outcome.SUCCEEDED, 10)
+    answer(world)
+    world.join(30)
+    world.lose(0)
+    while world.records:
+        world.record()
+    world.tick(1.0)
+    answer(world)
+    assert len(world.agents[1].running) == 30
+    assert not world.agents[1].queue
+    world.tick(CAUTION)
+    world.end(1, 1, Outcome.SUCCEEDED, 10)
+    assert len(world.agents[1].queue) > 1000
     world.settle()
 
 
