@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from provrun.core.nearest import suggestion
 from provrun.errors import NoProject, NotFound, Refused
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from provrun.store.reads import Reads
     from provrun.store.replica import Replica
     from provrun.store.replicas import Current, Logs
+
+Opened = TypeVar("Opened")
 
 DIR = ".provrun"
 LOG = "log"
@@ -130,7 +133,7 @@ class Project:
             if not registry.idle or not self._adopt():
                 return Reads(registry.database)
         if self._reads is None:
-            self._reads = Reads.open(self.url)
+            self._reads = self._waited(lambda: Reads.open(self.url))
         if self._reads.log_is_open:
             self._fold()
         return self._reads
@@ -144,13 +147,27 @@ class Project:
         from provrun.store import migrations
         from provrun.store.database import connect
 
-        database = connect(self.url, **how)  # type: ignore[arg-type]
+        # Whoever says how long to wait means it.
+        database = connect(self.url, **how) if how else self._waited(lambda: connect(self.url))  # type: ignore[arg-type]
         try:
             migrations.require_head(database, self.url)
         except BaseException:
             database.close()
             raise
         return database
+
+    def _waited(self, open: Callable[[], Opened]) -> Opened:
+        """Open a database; a task waits for one that is away."""
+        from provrun.errors import DatabaseAway
+
+        try:
+            return open()
+        except DatabaseAway:
+            from provrun.project.submitter import patiently, submitter
+
+            if submitter(self) is None:
+                raise
+            return patiently(self, open)
 
     def _fold(self) -> None:
         """Fold the log into the registry, over a connection that waits for nobody long."""

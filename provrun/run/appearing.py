@@ -12,10 +12,12 @@ from provrun.ports import Claims
 
 
 class Appeared(msgspec.Struct, frozen=True):
-    """Maps that are new or run otherwise, and how many tasks more there are than at the last look."""
+    """Maps that are new or run otherwise, how many tasks more there are than at the last look, and all maps seen."""
 
     maps: list[MapRecord]
     grown: int
+    seen: dict[int, MapRecord]
+    stamp: object
 
 
 class Appearing:
@@ -33,7 +35,7 @@ class Appearing:
         return self._known.values()
 
     def look(self) -> Appeared | None:
-        """Give what is new since the last look; None if nothing is."""
+        """Give what is new since the last look that was taken in; None if there is nothing to take in."""
         stamp = self._registry.maps_stamp()
         if stamp == self._stamp:
             return None
@@ -44,9 +46,12 @@ class Appearing:
         known = self._known
         new = [map for map in maps if map.id not in known or _differs(known[map.id], map)]
         grown = sum(map.total - (known[map.id].total if map.id in known else 0) for map in maps)
-        self._known = known | {map.id: map for map in maps}
-        self._stamp = stamp
-        return Appeared(new, grown) if new or grown else None
+        return Appeared(new, grown, known | {map.id: map for map in maps}, stamp)
+
+    def take_in(self, appeared: Appeared) -> None:
+        """Take in what a look gave: the next one gives what has changed since."""
+        self._known = appeared.seen
+        self._stamp = appeared.stamp
 
 
 def _differs(before: MapRecord, now: MapRecord) -> bool:

@@ -322,7 +322,10 @@ class Keeper:
             self._recorder.learn(found.maps)
         changed = [self._registry.run_map(map.id) for map in found.maps if map.id in self._maps]
         self._maps.update((map.map, map) for map in changed)
-        self._answer(Seen({map.id: map.policy for map in found.maps}, changed, found.grown))
+        # Not before: the database may go away in the midst of it.
+        self._appearing.take_in(found)
+        if found.maps or found.grown:
+            self._answer(Seen({map.id: map.policy for map in found.maps}, changed, found.grown))
 
     def _claim(self, claim: Claim) -> None:
         if self._no_more:
