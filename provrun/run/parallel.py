@@ -33,7 +33,8 @@ class TaskLauncher:
         found = next((program for name in ("mpiexec", "mpirun") if (program := which(name, path=path))), None)
         if found is not None:
             self._program, self._kind = found, kind_of(found) or ""
-        srun = which("srun", path=path) if "SLURM_JOB_ID" in environ else None
+        # On one node mpiexec starts all ranks without asking anybody; each srun is a request to the whole site's Slurm.
+        srun = which("srun", path=path) if "SLURM_JOB_ID" in environ and (self._nodes > 1 or not self._kind) else None
         if srun is not None:
             pmi = pmi_of(srun, self._kind or "mpich")
             if pmi is not None or found is None:
@@ -42,9 +43,16 @@ class TaskLauncher:
     @property
     def variables(self) -> dict[str, str]:
         """What the launcher wants in its environment."""
-        if self._kind == "openmpi" and os.getuid() == 0:
-            return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        return {}
+        if self._kind != "openmpi":
+            return {}
+        found: dict[str, str] = {}
+        if os.getuid() == 0:
+            found |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        if self._nodes == 1 and self._scheduled:
+            # Not the nodes of the allocation, nor its scheduler's way to start something on them: this node alone.
+            names = [f"{prefix}_MCA_{name}" for prefix in ("PRTE", "OMPI") for name in ("ras", "plm")]
+            found |= dict.fromkeys(names, "^slurm,pbs,tm,lsf")
+        return found
 
     def words(self, hosts: Sequence[str] = ()) -> list[str]:
         """Give the words for a task on these nodes (none: on its agent's own); none if its map has no ranks."""
@@ -64,7 +72,7 @@ class TaskLauncher:
         if self._kind == "openmpi":
             # More ranks than cores are a person's own choice, and ranks inherit the cores that the task is pinned to.
             free = ["--bind-to", "none", "--map-by", ":OVERSUBSCRIBE"]
-            listed = ["--host", ",".join(f"{host}:{each}" for host in nodes)] if hosts or self._scheduled else []
+            listed = ["--host", ",".join(f"{host}:{each}" for host in nodes)] if hosts else []
             return [self._program, *free, *listed, "-n", number]
         if self._kind in ("mpich", "impi"):
             # Left to itself it would start the ranks of every task on the first node of the allocation.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from itertools import pairwise
@@ -84,7 +83,7 @@ def test_each_kind_of_mpiexec_is_told_in_its_own_words(
     assert launcher(environ, task_nodes=2).words(("n1", "n2"))[-2:] == ["-n", "2"]
 
 
-def test_inside_slurm_it_is_srun_on_the_nodes_of_the_task(tmp_path: Path) -> None:
+def test_inside_slurm_it_is_srun_for_tasks_of_several_nodes_and_mpiexec_for_one(tmp_path: Path) -> None:
     stand_in(tmp_path / "bin", "mpiexec", "HYDRA build details")
     environ = {**stand_in(tmp_path / "bin", "srun", "none pmi2 cray_shasta"), "SLURM_JOB_ID": "7"}
     words = launcher(environ, ranks=3, task_nodes=2).words(("n3", "n4"))
@@ -92,13 +91,17 @@ def test_inside_slurm_it_is_srun_on_the_nodes_of_the_task(tmp_path: Path) -> Non
         str(tmp_path / "bin" / "srun"), "--mpi=pmi2", "--overlap", "-K1", "--cpu-bind=none", "--mem=0",
         "-N", "2", "-w", "n3,n4", "-n", "3",
     ]  # fmt: skip
+    one = launcher(environ, ranks=3).words()
+    assert one[0] == str(tmp_path / "bin" / "mpiexec")
+    assert "fork" in one
     # A library that this srun cannot speak to starts its ranks itself, on nodes that it is told.
     stand_in(tmp_path / "bin", "mpiexec", "mpiexec (Open MPI) 5.0.8")
-    openmpi = launcher(environ, ranks=3)
-    assert openmpi.words() == [
-        str(tmp_path / "bin" / "mpiexec"), "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE", "--host", "n1:3",
-        "-n", "3",
-    ]  # fmt: skip
+    openmpi = launcher(environ, ranks=3, task_nodes=2)
+    assert openmpi.words(("n1", "n2"))[-4:] == ["--host", "n1:2,n2:2", "-n", "3"]
+    assert launcher(environ, ranks=3).variables["PRTE_MCA_ras"] == "^slurm,pbs,tm,lsf"
+    # Where there is no mpiexec that one knows, srun it is.
+    stand_in(tmp_path / "bin", "mpiexec", "a launcher nobody knows")
+    assert launcher(environ, ranks=3).words()[0] == str(tmp_path / "bin" / "srun")
 
 
 def test_a_task_has_its_nodes_in_its_environment_and_its_line(workplace: Path, no_strays: None) -> None:
@@ -127,6 +130,14 @@ def test_a_task_of_several_nodes_has_its_agent_for_itself(driver: Driver) -> Non
     driver.start(one, [{"x": 0}], first=1)
     spans = sorted([int(word) for word in driver.value(result).split()] for result in driver.wait(3))
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_a_task_of_two_nodes_spans_both_agents(runs: Runs, mpi: Launcher) -> None:
+    (runs.root / "program.py").write_text(PROGRAM)
+    runs.submit("t", [PYTHON, "program.py", "{x}"], 2, ranks=2, task_nodes=2)
+    code, _, said = finished(runs.start("--mpi", "2", "-j", "1"), timeout=180)
+    assert code == 0, said
+    assert [runs.attempts("t", x)[0].result for x in range(2)] == ["[0,2,1,1]", "[1,2,1,1]"]
 
 
 @pytest.mark.parametrize("words", [(), ("--mpi", "2", "-j", "2")])
@@ -175,28 +186,39 @@ BATCH = """\
 #SBATCH -N 2 -n 2 -c 2
 #SBATCH --overcommit
 #SBATCH -o batch-%j.out
-srun --mpi=pmi2 -N 2 -n 2 -K1 --overlap --cpu-bind=none --mem=0 {python} -m provrun run -j 2 --json
+{line}
 """
 
 
+def batch(runs: Runs, slurm: Slurm, line: str) -> str:
+    """Run a line in a job of two nodes and give what it said."""
+    (runs.root / "batch.sh").write_text(BATCH.format(line=line))
+    id = slurm("sbatch", "--parsable", f"--chdir={runs.root}", runs.root / "batch.sh").strip()
+    slurm.ended(id)
+    return (runs.root / f"batch-{id}.out").read_text()
+
+
 def test_inside_slurm_mpi_programs_are_tasks_of_one_node_and_of_several(
-    runs: Runs, slurm: Slurm, mpi_launchers: dict[str, Launcher], monkeypatch: pytest.MonkeyPatch
+    runs: Runs, slurm: Slurm, mpich: Launcher
 ) -> None:
-    for variable, value in mpi_launchers["mpich"].environ.items():
-        monkeypatch.setenv(variable, value)
     (runs.root / "program.py").write_text(PROGRAM)
     runs.submit("one", [PYTHON, "program.py", "{x}"], 2, ranks=2)
     runs.submit("two", [PYTHON, "program.py", "{x}"], 2, ranks=4, task_nodes=2)
     runs.submit("plain", ["sh", "-c", "echo {x}"], 6)
-    (runs.root / "batch.sh").write_text(BATCH.format(python=PYTHON))
-    done = subprocess.run(
-        ["sbatch", "--parsable", "batch.sh"], cwd=runs.root, check=True, capture_output=True, text=True
-    )
-    id = done.stdout.split(";")[0].strip()
-    slurm.ended(id)
-    said = (runs.root / f"batch-{id}.out").read_text()
+    run = f"{PYTHON} -m provrun run -j 2 --json"
+    said = batch(runs, slurm, f"srun --mpi=pmi2 -N 2 -n 2 -K1 --overlap --cpu-bind=none --mem=0 {run}")
     assert runs.counts("plain") == {"succeeded": 6}, said
     assert runs.counts("one") == {"succeeded": 2}, said
     assert [runs.attempts("one", x)[0].result for x in range(2)] == ["[0,2,1,1]", "[1,2,1,1]"]
     assert runs.counts("two") == {"succeeded": 2}, said
     assert [runs.attempts("two", x)[0].result for x in range(2)] == ["[0,4,6,2]", "[1,4,6,2]"]
+
+
+def test_inside_slurm_each_mpi_starts_the_ranks_of_a_task_on_its_node(
+    runs: Runs, slurm: Slurm, mpi: Launcher
+) -> None:
+    (runs.root / "program.py").write_text(PROGRAM)
+    runs.submit("one", [PYTHON, "program.py", "{x}"], 2, ranks=2)
+    said = batch(runs, slurm, f"{PYTHON} -m provrun run -j 2 --json")
+    assert runs.counts("one") == {"succeeded": 2}, said
+    assert [runs.attempts("one", x)[0].result for x in range(2)] == ["[0,2,1,1]", "[1,2,1,1]"]
