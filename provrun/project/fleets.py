@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 from provrun.run.hosts import Host, responding
 from provrun.run.launcher import Launcher
 
+_LAST_WORD = 30.0  # seconds that a silent host has for an answer before its job is started anew without it
+
 
 class Start(NamedTuple):
     """How to start the ranks of a round: the slots of each, None for as many as it has cores."""
@@ -32,6 +34,9 @@ class Fleet(Protocol):
     def died(self) -> None:
         """Take note that a job died: some of its hosts may be gone."""
 
+    def responds(self, rank: int) -> bool:
+        """Look whether the host of a rank is there; takes a while if it is not."""
+
 
 class Here:
     """So many ranks on this host."""
@@ -52,6 +57,10 @@ class Here:
     def died(self) -> None:
         """This host is still here."""
 
+    def responds(self, rank: int) -> bool:
+        """This host is here."""
+        return True
+
 
 class Alone:
     """One process, without a launcher."""
@@ -70,6 +79,10 @@ class Alone:
 
     def died(self) -> None:
         """This host is still here."""
+
+    def responds(self, rank: int) -> bool:
+        """This host is here."""
+        return True
 
 
 class Across:
@@ -106,3 +119,7 @@ class Across:
     def died(self) -> None:
         """Look which hosts respond before the next start."""
         self._doubtful = True
+
+    def responds(self, rank: int) -> bool:
+        """Look whether the launcher can still start something on a rank's host."""
+        return bool(responding(self._hosts[rank : rank + 1], self._launchers[0], os.environ, _LAST_WORD))

@@ -23,6 +23,7 @@ from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
 from provrun.project.running import LEFT, RunSummary, Setting, Show
+from provrun.run.control import Line
 from provrun.run.interrupts import Person
 from provrun.run.job import Ownership
 from provrun.run.keeper import Broken, Close, Keeper, Leave, Told, raised
@@ -83,7 +84,7 @@ def manage(
         )
         manager = Manager(
             dispatcher, keeper, local, remote=remote, person=person, progress=progress,
-            watch=show.watch, tell=show.tell,
+            watch=show.watch, tell=show.tell, suspect=person.suspect if isinstance(person, Line) else None,
         )
         keeper.start()
         try:

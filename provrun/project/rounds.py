@@ -6,7 +6,6 @@ The exit codes of launchers are never trusted: a round has ended well only if it
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -22,14 +21,14 @@ from provrun.core.dispatcher import WALLTIME
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, Unavailable
 from provrun.project.fleets import Across, Fleet, Here
+from provrun.project.follower import Follower
 from provrun.project.managing import SIGNALLED, STOPPED
 from provrun.project.project import Project
 from provrun.project.ranks import LEAVING, RankPlan
 from provrun.project.recovering import take_back
 from provrun.project.running import LEFT, MaxFails, RunSummary, Setting, Show, Silent, new_uuid
 from provrun.run.agent import sweep
-from provrun.run.channel import Closed
-from provrun.run.control import Done, Listener, Said, Shown
+from provrun.run.control import Done, Listener
 from provrun.run.hosts import Host, first_here, read_hosts
 from provrun.run.interrupts import INTERRUPTED, Interrupts
 from provrun.run.launcher import find
@@ -39,7 +38,6 @@ from provrun.run.progress import Progress
 
 IDLE_ROUNDS = 2
 """So many rounds in a row without anything recorded are the end."""
-_BEGINNING = 300.0  # seconds that a launcher may take to start rank 0
 _PATIENCE = 20.0  # seconds a launcher may take to end when its ranks have
 _GRACE = 2.0  # and when they have died, before it is asked to, and again before it is killed
 
@@ -169,7 +167,9 @@ class Supervisor:
             launched = subprocess.Popen(
                 start.command, env=start.environ, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
             )
-            follower = _Follower(launched, listener, self.interrupts, self._show, before, self._told_to_end)
+            follower = Follower(
+                launched, listener, self.interrupts, _After(self._show, before), self._fleet.responds, self._told_to_end
+            )
             try:
                 done = follower.follow()
             finally:
@@ -223,62 +223,6 @@ def _account(project: Project, uuid: str, round: Round) -> Died:
     return Died(summary, sum(attempts.values()))
 
 
-class _Follower:
-    """Passes wishes down and progress up until rank 0 has said how it ended, or nothing is left of it."""
-
-    def __init__(
-        self, launched: subprocess.Popen[bytes], listener: Listener, interrupts: Interrupts, show: Show,
-        before: RunSummary, told_to_end: Callable[[], None] | None,
-    ) -> None:
-        self._told_to_end = told_to_end
-        self._launched = launched
-        self._listener = listener
-        self._interrupts = interrupts
-        self._show = show
-        self._before = before
-        self._level = 0
-        self.shown = Progress()
-        self.broken = False
-
-    def follow(self) -> Done | None:
-        """Give the last word of rank 0; None if there was none."""
-        until = time.monotonic() + _BEGINNING
-        while True:
-            select.select([self._listener.fileno(), self._interrupts.fileno()], [], [], 0.1)
-            ended = self._launched.poll() is not None
-            if self._interrupts.read() != self._level:
-                first, self._level = not self._level, self._interrupts.level
-                self._listener.wish(self._level, self._interrupts.number or signal.SIGINT)
-                if first and self._told_to_end is not None:
-                    self._told_to_end()
-                if self._level == LEAVING:
-                    return Done(None)
-            try:
-                done = self._hear()
-            except Closed:
-                self.broken = True
-                return None
-            if done is not None:
-                # What its launcher ends may wait in vain for ranks that are dead.
-                self.broken = done.summary is not None and INTERRUPTED in done.summary and not self._level
-                return done
-            if ended or (not self._listener.called and time.monotonic() > until):
-                self.broken = not ended
-                return None
-
-    def _hear(self) -> Done | None:
-        for heard in self._listener.hear():
-            match heard:
-                case Shown():
-                    self.shown = heard.progress
-                    self._show.watch(_with(heard.progress, self._before))
-                case Said():
-                    self._show.tell(heard.text)
-                case Done():
-                    return heard
-        return None
-
-
 def added(before: RunSummary, after: RunSummary) -> RunSummary:
     """Add up what two rounds did; how it ended is what the later one says."""
     seconds = before.seconds + after.seconds
@@ -291,12 +235,23 @@ def added(before: RunSummary, after: RunSummary) -> RunSummary:
     )
 
 
-def _with(progress: Progress, before: RunSummary) -> Progress:
-    return msgspec.structs.replace(
-        progress, succeeded=progress.succeeded + before.succeeded, failed=progress.failed + before.failed,
-        lost=progress.lost + before.lost, noresult=progress.noresult + before.noresult,
-        seconds=progress.seconds + before.seconds,
-    )
+class _After:
+    """Shows what a round does on top of what was done before."""
+
+    def __init__(self, show: Show, before: RunSummary) -> None:
+        self._show = show
+        self._before = before
+
+    def watch(self, progress: Progress) -> None:
+        before = self._before
+        self._show.watch(msgspec.structs.replace(
+            progress, succeeded=progress.succeeded + before.succeeded, failed=progress.failed + before.failed,
+            lost=progress.lost + before.lost, noresult=progress.noresult + before.noresult,
+            seconds=progress.seconds + before.seconds,
+        ))
+
+    def tell(self, text: str) -> None:
+        self._show.tell(text)
 
 
 def _again(setting: Setting, died: RunSummary) -> Setting:

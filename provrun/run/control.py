@@ -38,6 +38,12 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
     text: str
 
 
+class Silent(msgspec.Struct, frozen=True, tag="silent"):
+    """A rank has not been heard of for a while."""
+
+    rank: int
+
+
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """The end: a summary as JSON, or an error as (code, exit, message, value, next)."""
 
@@ -45,7 +51,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     error: tuple[str, int, str, str | None, str | None] | None = None
 
 
-Upward = Shown | Said | Done
+Upward = Shown | Said | Silent | Done
 _upward = msgspec.msgpack.Decoder(Upward)
 _wish = msgspec.msgpack.Decoder(Wish)
 
@@ -151,6 +157,10 @@ class Line:
     def tell(self, text: str) -> None:
         """Tell the person something."""
         self._say(Said(text))
+
+    def suspect(self, rank: int) -> None:
+        """Let somebody look whether a rank's host is still there."""
+        self._say(Silent(rank))
 
     def done(self, end: Done) -> None:
         """Say how it ended."""

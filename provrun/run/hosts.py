@@ -83,22 +83,24 @@ def is_here(name: str) -> bool:
     return False
 
 
-def responding(hosts: Sequence[Host], launcher: Launcher, environ: Mapping[str, str]) -> list[Host]:
-    """Give the hosts on which the launcher can start something within `RESPONSE` seconds."""
+def responding(
+    hosts: Sequence[Host], launcher: Launcher, environ: Mapping[str, str], patience: float = RESPONSE
+) -> list[Host]:
+    """Give the hosts on which the launcher can start something within ``patience`` seconds."""
     with TemporaryDirectory(prefix="provrun-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
         files = [Path(folder) / str(number) for number in range(len(hosts))]
-        answers = pool.map(lambda host, file: _responds(host, file, launcher, environ), hosts, files)
+        answers = pool.map(lambda host, file: _responds(host, file, launcher, environ, patience), hosts, files)
         return [host for host, answer in zip(hosts, answers, strict=True) if answer]
 
 
-def _responds(host: Host, file: Path, launcher: Launcher, environ: Mapping[str, str]) -> bool:
+def _responds(host: Host, file: Path, launcher: Launcher, environ: Mapping[str, str], patience: float) -> bool:
     command = launcher.across([host.name], file, "echo", "here")
     probe = subprocess.Popen(
         command, env=launcher.environ(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     )
     try:
-        return "here" in probe.communicate(timeout=RESPONSE)[0]
+        return "here" in probe.communicate(timeout=patience)[0]
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(probe.pid, 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,6 +12,11 @@ from provrun.run.agent import Agent
 RESTARTS = 5  # spawners of one rank that may die without having run anything before it is given up
 END = b""
 """What a manager sends to a rank when the job is over."""
+BEAT = b""
+"""What a rank sends to the manager when it has nothing else to say, every `PULSE` seconds."""
+PULSE = 3.0
+SILENCE = 15.0  # seconds without a word after which a rank is asked after
+_ABSENCE = 5.0  # seconds after which this process has itself not been there, being stopped or starved
 
 
 class Post(Protocol):
@@ -28,6 +34,8 @@ class Remote:
 
     def __init__(self, post: Post) -> None:
         self._post = post
+        self._heard: dict[int, float] = {}
+        self._looked: float | None = None
 
     @property
     def ranks(self) -> int:
@@ -40,7 +48,21 @@ class Remote:
 
     def receive(self) -> list[tuple[int, FromAgent]]:
         """Give what has come."""
-        return [(rank, Codec.decode_from_agent(data)) for rank, data in self._post.receive()]
+        came = self._post.receive()
+        if came:
+            now = time.monotonic()
+            self._heard.update((rank, now) for rank, _ in came)
+        return [(rank, Codec.decode_from_agent(data)) for rank, data in came if data != BEAT]
+
+    def silent(self) -> list[int]:
+        """Give the ranks that have said nothing for `SILENCE` seconds, each once in such a time; call often."""
+        now = time.monotonic()
+        if self._looked is None or now - self._looked > _ABSENCE:
+            self._heard = dict.fromkeys(range(1, self._post.size), now)
+        self._looked = now
+        found = [rank for rank, heard in self._heard.items() if now - heard > SILENCE]
+        self._heard.update((rank, now) for rank in found)
+        return found
 
     def end(self) -> None:
         """Tell all ranks that the job is over."""

@@ -84,6 +84,7 @@ class Manager:
         progress: Progress,
         watch: Callable[[Progress], None],
         tell: Callable[[str], None],
+        suspect: Callable[[int], None] | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._keeper = keeper
@@ -93,6 +94,7 @@ class Manager:
         self._progress = progress
         self._watch = watch
         self._tell = tell
+        self._suspect = suspect
         self._level = 0
         self._total = progress.left
         self._rated = 0
@@ -145,6 +147,9 @@ class Manager:
                 tick = now + TICK
                 self._handle(Tick(now))
                 self._show(now)
+                if self._remote is not None and self._suspect is not None:
+                    for rank in self._remote.silent():
+                        self._suspect(rank)
                 if now >= look:
                     look = now + LOOK
                     self._keeper.order(keeper.Look())

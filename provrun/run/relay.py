@@ -12,7 +12,7 @@ import msgspec
 
 from provrun.core.messages import Codec, Failed, Joined
 from provrun.run.agent import AgentLost
-from provrun.run.links import END, Local, Post
+from provrun.run.links import BEAT, END, PULSE, Local, Post
 
 QUICK = 0.0002  # seconds between looks for messages while there is traffic
 WATCH = 0.5  # seconds between looks whether the launcher lives
@@ -33,8 +33,12 @@ def relay(post: Post, local: Local, host: str, wrong: str | None) -> None:
     alive = wrong is None
     if wrong is not None:
         post.post(0, Codec.encode(Failed(wrong)))
+    beat = 0.0
     while True:
         busy = bool(poll.poll(pause * 1000))
+        if (now := time.monotonic()) >= beat:
+            beat = now + PULSE
+            post.post(0, BEAT)
         for _, data in post.receive():
             if data == END:
                 return

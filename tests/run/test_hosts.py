@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from fixtures.invariants import Invariants
-from fixtures.kills import others_of
+from fixtures.kills import family_of, others_of
 from fixtures.launchers import Launcher
 from fixtures.runs import Runs, finished, until
 from fixtures.witness import Witness
 from provrun.errors import UsageError
 from provrun.run.hosts import Host, first_here, is_here, read_hosts
+from provrun.run.links import SILENCE
+from provrun.run.processes import read_process
 from provrun.store.reads import Reads
 
 GATED = "; while [ ! -e gate ]; do sleep 0.02; done"
@@ -106,6 +110,47 @@ def test_a_host_that_goes_down_costs_a_new_start_on_the_others(
     project = runs.project()
     assert [job.ranks for job in Reads(project.registry.database).jobs()] == [2, 1]
     project.close()
+    invariants()
+
+
+def test_a_host_that_falls_silent_is_asked_after_and_done_without(
+    runs: Runs, witness: Witness, down: Path, invariants: Invariants
+) -> None:
+    runs.submit("t", ["sh", "-c", witness.shell("{x}") + GATED], 6)
+    (runs.root / "hosts").write_text("127.0.0.1:1\n127.0.0.2:1\n")
+    process = runs.start("--hosts", "hosts")
+    until(lambda: len(witness.lines()) == 2, "two tasks began")
+    (other,) = others_of(runs)
+    # As when its power is cut: nothing of it says anything any more, and no connection is closed.
+    Path(f"{down}-127.0.0.2").touch()
+    gone = [read_process(other).parent, *family_of(other)]
+    for pid in gone:
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: len(witness.lines()) == 3, "one began again", patience=120)
+    (runs.root / "gate").touch()
+    code, document, said = finished(process, timeout=60)
+    assert (code, document["succeeded"]) == (0, 6), said
+    for pid in gone:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    invariants()
+
+
+@pytest.mark.parametrize("mpi", ["mpich"], indirect=True)
+def test_a_rank_that_is_stopped_for_a_while_on_a_host_that_responds_is_waited_for(
+    runs: Runs, witness: Witness, down: Path, invariants: Invariants
+) -> None:
+    runs.submit("t", ["sh", "-c", witness.shell("{x}") + GATED], 2)
+    (runs.root / "hosts").write_text("127.0.0.1:1\n127.0.0.2:1\n")
+    process = runs.start("--hosts", "hosts")
+    until(lambda: len(witness.lines()) == 2, "two tasks began")
+    (other,) = others_of(runs)
+    os.kill(other, signal.SIGSTOP)
+    time.sleep(SILENCE + 5)
+    os.kill(other, signal.SIGCONT)
+    (runs.root / "gate").touch()
+    code, document, said = finished(process, timeout=60)
+    assert (code, document["succeeded"], document["lost"]) == (0, 2, 0), said
     invariants()
 
 
