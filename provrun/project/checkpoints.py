@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from functools import partial
 
 from provrun.core.states import State
@@ -12,9 +12,12 @@ from provrun.run import checkpoints
 _DONE = (State.SUCCEEDED, State.CANCELLED)
 
 
-def forget(project: Project, tasks: Collection[tuple[str, int]]) -> None:
-    """Remove the checkpoints of tasks that have succeeded or were cancelled: of these, by map name and index."""
-    checkpoints.remove(str(project.root), lambda name, index: (name, index) not in tasks)
+def forget(project: Project, tasks: Mapping[tuple[str, int], int]) -> None:
+    """Remove the checkpoints of tasks that have ended for good: by map name and index, the number of the attempt.
+
+    What a later attempt has is its own: one that was given up as lost may report its end late.
+    """
+    checkpoints.remove(str(project.root), lambda name, index, number: number > tasks.get((name, index), -1))
 
 
 def tidy(project: Project) -> None:
@@ -23,7 +26,7 @@ def tidy(project: Project) -> None:
         checkpoints.remove(str(project.root), partial(_may_go_on, project))
 
 
-def _may_go_on(project: Project, name: str, index: int) -> bool:
+def _may_go_on(project: Project, name: str, index: int, number: int) -> bool:
     from provrun.store.reads import Reads  # late: few projects have any
 
     record = project.registry.find_map(name)

@@ -125,6 +125,8 @@ class NoJob(_Pending):
                 Outcome.LOST: "; its last attempt was lost with its job",
                 Outcome.SUCCEEDED: "; it has been reopened, its earlier result is superseded",
             }.get(facts.last.outcome, "; it is to be tried again")
+            if facts.map.policy.checkpoint and facts.last.outcome is not Outcome.SUCCEEDED:
+                again += "; its next attempt goes on from its checkpoint"
         return f"it is pending and no job is running{again}"
 
     def next(self, facts: Facts) -> str:

@@ -38,13 +38,13 @@ def take(project: str, name: str, index: int, key: bytes, number: int) -> str:
     return own
 
 
-def remove(project: str, wanted: Callable[[str, int], bool]) -> None:
-    """Remove the folders of tasks of which, by map name and index, none is wanted any more."""
+def remove(project: str, wanted: Callable[[str, int, int], bool]) -> None:
+    """Remove the folders of attempts that, by map name, index and number, are not wanted any more."""
     folder = _folder(project)
     with suppress(FileNotFoundError):
         for entry in os.listdir(folder):
-            name, index, _ = entry.split(".", 2)
-            if not wanted(name, int(index)):
+            name, index, _, number = entry.split(".")
+            if not wanted(name, int(index), int(number)):
                 remove_folder(f"{folder}/{entry}")
 
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -138,7 +138,7 @@ class Keeper:
 
     ``names`` are those of the maps that were asked for (none: all of them), ``maps`` the maps there were at the start.
     ``rows`` gives the files with the rows that a task of a reduce reads, by the names of the maps they are of.
-    ``forget`` removes the checkpoints of tasks, by map name and index.
+    ``forget`` removes the checkpoints of tasks: by map name and index, those of attempts up to a number.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Keeper:
         maps: list[MapRecord],
         recorder: Recorder,
         rows: Callable[[Claimed], Mapping[str, str]],
-        forget: Callable[[Collection[tuple[str, int]]], None],
+        forget: Callable[[Mapping[tuple[str, int], int]], None],
     ) -> None:
         self._registry = registry
         self._rows = rows
@@ -378,7 +378,11 @@ class Keeper:
     def _forget_checkpoints(self, ended: list[Ended]) -> None:
         keeping = {map.id: map.name for map in self._appearing.maps if map.policy.checkpoint}
         if keeping:
-            done = {(keeping[one.map], one.index) for one in ended if one.map in keeping and one.state in _DONE}
+            done = {
+                (keeping[one.map], one.index): one.number
+                for one in ended
+                if one.map in keeping and one.state in _DONE
+            }
             if done:
                 self._forget(done)
 

@@ -116,6 +116,14 @@ def test_pending_after_its_job_was_lost(lab: Lab) -> None:
     assert "its last attempt was lost with its job" in answer.because
 
 
+def test_pending_after_it_has_left_a_checkpoint(lab: Lab) -> None:
+    lab.submit("scan", xs(1), policy=Policy(checkpoint=True))
+    job = lab.open_job()
+    lab.claim("scan", job)
+    lab.registry.abandon(job.id, lab.at)
+    assert ask(lab, "scan/0").because.endswith("; its next attempt goes on from its checkpoint")
+
+
 def test_pending_to_be_retried_tells_how_often_more(lab: Lab) -> None:
     lab.submit("scan", xs(1), policy=Policy(retries=3))
     lab.run("scan", fails(Outcome.EXIT, detail=1, error="no luck"), limit=1)
