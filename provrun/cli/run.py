@@ -30,7 +30,13 @@ class How(NamedTuple):
     until: float | None
 
 
-LAUNCHERS = ("sbatch", "qsub", "bsub", "flux")
+# What submits jobs, and where it finds its scheduler: a program alone makes no cluster of a laptop.
+LAUNCHERS = {
+    "sbatch": ("SLURM_CONF", "/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf"),
+    "qsub": ("SGE_ROOT", "PBS_CONF_FILE", "/etc/pbs.conf"),
+    "bsub": ("LSF_ENVDIR", "/etc/lsf.conf"),
+    "flux": ("FLUX_URI", "/run/flux/local"),
+}
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "JOB_ID")
 
 
@@ -57,7 +63,7 @@ def run(
 
     how = How(slots, read_max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
     project = face.project()
-    if not any(name in os.environ for name in ALLOCATIONS) and any(map(shutil.which, LAUNCHERS)):
+    if _is_login_node():
         face.out.say("this looks like a login node: long work belongs into a batch job")
     with Live(face.out, sys.stderr) as live:
         summary = _run(project, maps, ranks, hosts, how, live)
@@ -65,6 +71,15 @@ def run(
         return 0  # rank 0 of somebody else's launcher answers
     face.out.answer(summary.document(), refs=maps, text=told(summary))
     return summary.exit
+
+
+def _is_login_node() -> bool:
+    if any(name in os.environ for name in ALLOCATIONS):
+        return False
+    return any(
+        shutil.which(program) and any(place in os.environ or Path(place).exists() for place in places)
+        for program, places in LAUNCHERS.items()
+    )
 
 
 def _run(

@@ -39,6 +39,15 @@ def allocation(environ: Mapping[str, str]) -> dict[str, object]:
     return {}
 
 
+def ends(scheduler: Scheduler, id: str) -> float | None:
+    """Give when the time of a job is up, in seconds of Unix time, if its scheduler says so."""
+    try:
+        told = scheduler.query([id]).get(id)
+    except Unavailable:
+        return None
+    return None if told is None or told.ends is None else told.ends / 1e6
+
+
 def nodes(scheduler: str, environ: Mapping[str, str]) -> list[str]:
     """Name the nodes of the allocation, this one first."""
     match scheduler:

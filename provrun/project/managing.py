@@ -14,10 +14,13 @@ from provrun.core.events import Left as LeftTasks
 from provrun.core.records import JobRecord
 from provrun.core.states import State
 from provrun.errors import StorageFailed
-from provrun.launch.inside import allocation
+from provrun.launch.commands import Scheduler
+from provrun.launch.dialects import named
+from provrun.launch.inside import allocation, ends
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
 from provrun.project.logs import heal, open_for_run
+from provrun.project.marks import folder
 from provrun.project.outboxes import waiting
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 FAILED = 3
 STOPPED = 75
 NAMED = 3  # tasks that are left of which a reason tells by name
+_ANSWER = 10.0  # seconds that a scheduler may take to say when somebody's own allocation ends
 LEAVING = 2.0  # seconds that leaving at once may take to write down what is there
 SIGNALLED = 128  # and the number of the signal
 
@@ -80,7 +84,7 @@ def manage(
             patient.tell = keeper.tell
         most = setting.max_fails.of(sum(map.total for map in maps)) if setting.max_fails else None
         dispatcher = Dispatcher(
-            {map.id: map.policy for map in maps}, max_fails=most, agents=ranks, deadline=_deadline(setting)
+            {map.id: map.policy for map in maps}, max_fails=most, agents=ranks, deadline=_deadline(project, setting)
         )
         manager = Manager(
             dispatcher, keeper, local, remote=remote, person=person, progress=progress,
@@ -155,9 +159,14 @@ def _kind(setting: Setting, remote: Remote | None) -> Literal["local", "mpi", "b
     return "mpi" if remote else "local"
 
 
-def _deadline(setting: Setting) -> float | None:
-    """Give when the allocation ends on the clock that only grows."""
-    return None if setting.until is None else time.monotonic() + setting.until - time.time()
+def _deadline(project: Project, setting: Setting) -> float | None:
+    """Give when the allocation ends on the clock that only grows; somebody's own allocation is asked about."""
+    until = setting.until
+    own = allocation(os.environ)
+    if until is None and own and "scheduler" not in setting.owner:
+        scheduler = Scheduler(named(str(own["scheduler"])), folder(project), patience=_ANSWER)
+        until = ends(scheduler, str(own["id"]))
+    return None if until is None else time.monotonic() + until - time.time()
 
 
 def _left_over(project: Project, setting: Setting, left: Sequence[LeftTasks] = ()) -> tuple[int, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,20 @@ def test_nothing_to_run_is_no_error(cli: Cli) -> None:
     done = cli("run")
     assert (done.exit, done.out) == (0, "nothing to run\n")
     assert cli("run", "--json").json["job"] is None
+
+
+def test_where_a_cluster_takes_jobs_a_run_says_once_where_long_work_belongs(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.touch(0o755)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=os.pathsep)
+    cli("submit", "scan", "--param", "x=0:1", "--", "true")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    assert cli("run").err.count("login node") == 1
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # inside a job there is nothing to say
+    assert "login node" not in cli("run").err
 
 
 def test_quiet_says_nothing_on_stderr_and_names_the_maps(cli: Cli) -> None:

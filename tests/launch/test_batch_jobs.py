@@ -225,21 +225,16 @@ def test_a_killed_batch_shell_ends_its_job_and_the_next_one_goes_on(
     invariants()
 
 
-@pytest.mark.usefixtures("mpich")
-@pytest.mark.parametrize("launcher", ["srun --mpi=pmi2", "mpiexec"])
-def test_run_takes_part_in_a_batch_script_of_ones_own(
-    runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants, launcher: str, tmp_path: Path
-) -> None:
-    runs.submit("t", ["sh", "-c", witness.shell("{x}")], 20)
+def test_a_run_in_ones_own_allocation_knows_when_that_ends(runs: Runs, slurm: Slurm, tmp_path: Path) -> None:
+    runs.submit("t", ["sh", "-c", "sleep 1000"], 1)
     script = tmp_path / "own.sh"
-    out = tmp_path / "out"
-    free = "" if launcher.startswith("srun") else "-bind-to none -n 2 -ppn 1"
+    # Time limits are whole minutes, but an end may be set to the second.
     script.write_text(
-        f"#!/bin/bash\n#SBATCH --nodes=2 --ntasks-per-node=1 --cpus-per-task=2 --output={out}\n"
-        f"{launcher} {free} {sys.executable} -m provrun run t -j 2\n"
+        f"#!/bin/bash\n#SBATCH --time=2 --output={tmp_path}/out\n"
+        "scontrol update JobId=$SLURM_JOB_ID EndTime=now+15\n"
+        f"{sys.executable} -m provrun run t -j 1; echo exit code $?\n"
     )
     id = slurm("sbatch", "--parsable", f"--chdir={runs.root}", script).strip()
-    assert slurm.ended(id) == "COMPLETED", out.read_text()
-    assert runs.counts("t") == {"succeeded": 20}, out.read_text()
-    assert [(job.kind, job.ranks) for job in jobs(runs)] == [("mpi", 2)]
-    invariants()
+    slurm.until(lambda: id not in slurm.jobs(), "it is over")
+    assert "exit code 75" in (tmp_path / "out").read_text()
+    assert outcomes(runs, 1) == {Outcome.CANCELLED}
