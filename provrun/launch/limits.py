@@ -203,6 +203,31 @@ class FluxLimits:
         )
 
 
+class GridEngineLimits:
+    """Asks `qhost` for the nodes, and `qconf` for a queue that is named."""
+
+    def ask(self, queue: str | None) -> list[Command]:
+        return [Command(["qhost"]), *([Command(["qconf", "-sq", queue])] if queue else [])]
+
+    def read(self, answers: Sequence[Answer], queue: str | None) -> Queue:
+        head, *rows = (line.split() for line in _text(answers[0]).splitlines() if not line.startswith("---"))
+        if not {"NCPU", "MEMTOT"} <= set(head):
+            raise Unreadable(answers[0].out)
+        kind = _usual(
+            _Node(_number(its["NCPU"]), _bytes(its["MEMTOT"]), 1)
+            for its in (dict(zip(head, row, strict=False)) for row in rows) if its.get("NCPU", "-").isdigit()
+        )
+        if queue is None:
+            return Queue(cores=kind.cores, memory=kind.memory, nodes=kind.nodes or None, source="says qhost")
+        its = dict(line.split(maxsplit=1) for line in _text(answers[1]).splitlines() if len(line.split()) > 1)
+        if "h_rt" not in its:
+            raise Unreadable(answers[1].out)
+        return Queue(
+            name=queue, cores=kind.cores, memory=kind.memory, nodes=kind.nodes or None,
+            most_time=_time(its["h_rt"].split(",")[0]), source="say qhost and qconf",
+        )
+
+
 def _text(answer: Answer) -> str:
     if answer.exit or not answer.out.strip():
         raise Unreadable(answer.err or answer.out or "nothing")
@@ -252,5 +277,6 @@ def _time(text: str) -> float | None:
 
 LIMITS: dict[str, Limits] = {
     "slurm": SlurmLimits(), "pbs": PbsLimits(), "lsf": LsfLimits(), "flux": FluxLimits(),
+    "sge": GridEngineLimits(),
 }
 """Who asks which scheduler; the local one has no queues."""

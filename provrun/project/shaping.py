@@ -55,8 +55,10 @@ def shape(
     allowed = allowances(project, scheduler, queue)
     found = choose(left, allowed, wishes) if _known(left) else _first(left, allowed, wishes)
     found = msgspec.structs.replace(found, reasons=(*said, *found.reasons))
-    # PBS has to be told how many they are, if anybody knows.
-    whole = found.slots == allowed.cores and (allowed.guessed or (allowed.exclusive and scheduler != "pbs"))
+    # Some have to be told how many they are, if anybody knows.
+    whole = found.slots == allowed.cores and (
+        allowed.guessed or (allowed.exclusive and scheduler not in ("pbs", "sge"))
+    )
     return Chosen(found, None if whole and wishes.slots is None else found.slots)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.cli import Cli
+from fixtures.cli import Cli, Done
 from fixtures.runs import Runs
+from fixtures.slurm import CORES, NODES, Slurm
 
 KEYS = {"nodes", "slots", "time", "jobs", "makespan", "utilisation", "tail_idle", "core_hours", "reasons"}
 CONFIGURED = {
@@ -110,6 +111,28 @@ def test_this_host_is_used_as_it_is(runs: Runs, cli: Cli) -> None:
     measured(runs, cli, 50)
     shape = shaped(cli, "scan", "--scheduler", "local")
     assert (shape["nodes"], shape["slots"], shape["time"]) == (1, len(os.sched_getaffinity(0)), None)
+    done: Done = cli("launch", "scan", "--scheduler", "local", "--json")
+    assert done.exit == 0, done.err
+    assert (done.json["jobs"][0]["time"], done.json["reasons"]) == (None, [])
+    assert cli("wait", "scan", "--timeout", "60s").exit == 0
+
+
+def test_a_real_slurm_runs_what_was_chosen(runs: Runs, cli: Cli, slurm: Slurm, mpich: object) -> None:
+    runs.submit("pilot", ["sleep", "0.2"], 6)
+    assert cli("run", "pilot", "-j", "6").exit == 0
+    runs.submit("scan", ["sleep", "0.2"], 100)
+    done = cli("launch", "scan", "--json")
+    assert done.exit == 0, done.out + done.err
+    (job,) = done.json["jobs"]
+    shape = done.json["shape"]
+    assert (shape["slots"], shape["time"]) == (CORES, 300)
+    assert 1 <= shape["nodes"] <= NODES
+    assert f"main: nodes of {CORES} cores; {NODES} nodes in all" in shape["reasons"][1]
+    kept = slurm("scontrol", "show", "job", job["scheduler_id"])
+    assert "TimeLimit=00:05:00" in kept
+    assert f"NumNodes={shape['nodes']}" in kept
+    assert slurm.ended(job["scheduler_id"]) == "COMPLETED"
+    assert runs.counts("scan") == {"succeeded": 100}
 
 
 def test_a_chain_has_as_many_jobs_as_rounds_are_foreseen(runs: Runs, cli: Cli) -> None:

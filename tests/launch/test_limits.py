@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 
+from fixtures.gridengine import Grid
 from fixtures.slurm import CORES, NODES, Slurm
 from provrun.core.shape import Queue
 from provrun.launch.dialect import Answer, Unreadable
-from provrun.launch.limits import FluxLimits, LsfLimits, PbsLimits, SlurmLimits
+from provrun.launch.limits import FluxLimits, GridEngineLimits, LsfLimits, PbsLimits, SlurmLimits
 
 SINFO = """\
 normal*|up|1-00:00:00|90/8/2/100|24|64000|1-16|NO
@@ -136,6 +137,39 @@ def test_flux_tells_its_queue() -> None:
     assert FluxLimits().read([said("|inf|0-inf\n"), said("2|8\n")], None) == Queue(
         cores=4, nodes=2, source="says flux"
     )
+
+
+QHOST = """\
+HOSTNAME                ARCH         NCPU NSOC NCOR NTHR NLOAD  MEMTOT  MEMUSE  SWAPTO  SWAPUS
+----------------------------------------------------------------------------------------------
+global                  -               -    -    -    -     -       -       -       -       -
+n1                      lx-amd64       24    2   24   24  0.51   64.0G    3.1G  976.0M     0.0
+n2                      lx-amd64       24    2   24   24  0.51   64.0G    3.1G  976.0M     0.0
+"""
+
+
+def test_qhost_and_qconf_tell_a_queue() -> None:
+    assert GridEngineLimits().read([said(QHOST)], None) == Queue(
+        cores=24, memory=64 * GIB, nodes=2, source="says qhost"
+    )
+    queue = GridEngineLimits().read([said(QHOST), said("qname short.q\nslots 24\nh_rt 02:00:00\n")], "short.q")
+    assert (queue.name, queue.most_time) == ("short.q", 7200.0)
+    with pytest.raises(Unreadable):
+        GridEngineLimits().read([said(QHOST), Answer(1, "", "No cluster queue matches")], "short.q")
+
+
+def test_a_real_grid_engine_tells_its_nodes(grid: Grid) -> None:
+    limits = GridEngineLimits()
+    answers = [
+        Answer(done.returncode, done.stdout, done.stderr)
+        for done in (
+            subprocess.run(command.words, capture_output=True, text=True, check=False)
+            for command in limits.ask("main")
+        )
+    ]
+    queue = limits.read(answers, "main")
+    assert (queue.name, queue.nodes, queue.most_time) == ("main", 1, None)
+    assert queue.cores >= 1
 
 
 @pytest.mark.parametrize(
