@@ -22,6 +22,7 @@ from provrun.errors import NothingLeft, UsageError
 
 WAIT = 900.0  # seconds that waiting for a node is taken to cost
 NEAR = 1.01  # of the makespan that the longest task sets is as good as it can be
+DOUBT = 2.0  # standard errors by which a tail may be worse than the sample says
 STARTUP = 10.0  # seconds until the slots of a batch job work
 FILLED = 0.95  # of an area that is too small for all that is left is filled with tasks
 SHORTEST = 300.0  # seconds below which no job asks for time: schedulers gain nothing by it
@@ -62,7 +63,7 @@ def choose(works: Sequence[Work], queue: Queue, wishes: Wishes = ANY, *, startup
         utilisation=found.utilisation(slots, startup), tail_idle=best.tail, tail_bound=best.bound,
         core_hours=machine.total * best.time / 3600,
         used_core_hours=min(found.held + slots * startup, slots * best.time) / 3600,
-        rounds=best.rounds, done=best.done * part, good=best.tier < 2,
+        rounds=best.rounds, done=best.done * part, good=best.tier < 3,
     )
     return msgspec.structs.replace(shape, reasons=reasons(shape, works, queue, wishes, startup, chooser.wider))
 
@@ -101,6 +102,7 @@ class _Chooser:
         self._critical = critical(works)
         self._longest = longest
         self._margin = margin(works)
+        self._aim = TAIL * (1 - max(_doubt(work) for work in works))
         # Where tasks take the same time it matters whether they come in whole rounds; else fewer slots idle less.
         self._varied = all(work.durations.spread > 0.3 * work.durations.mean for work in works)
         self._cores = max(work.cores for work in works)
@@ -238,12 +240,13 @@ class _Chooser:
         tail = found.tail_idle(slots, self.startup)
         least_makespan, _ = least(self.works, machine, self._critical)
         bound = self._least_tail(machine)
-        if found.tail_risked(slots, self.startup) <= TAIL:
-            tier = 0
+        risked = found.tail_risked(slots, self.startup)
+        if risked <= TAIL:
+            tier = 0 if risked <= self._aim else 1
         elif self._critical >= least_makespan * (1 - 1e-9) and found.makespan <= NEAR * self._critical:
-            tier = 1
-        else:
             tier = 2
+        else:
+            tier = 3
         cost = self._cost(machine, found.makespan, rounds, done)
         return _Candidate(machine, time, rounds, done, cost, found, tail, bound, tier)
 
@@ -282,6 +285,14 @@ class _Chooser:
         if wishes.area is not None:
             return time, 1, min(1.0, usable / makespan)
         return time, math.ceil(makespan / usable), 1.0
+
+
+def _doubt(work: Work) -> float:
+    """Give the part of the tail idle allowed that is kept in reserve, for few tasks tell little of a tail."""
+    durations = work.durations
+    if durations.known or not durations.measured or durations.measured >= work.tasks:
+        return 0.0
+    return min(0.5, DOUBT * min(1.0, durations.spread / durations.mean) / math.sqrt(durations.measured))
 
 
 def _ladder(most: int) -> list[int]:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 CORES = 48  # more than there are: sleeping costs none
 TASKS = 900
-MEAN = 0.3
+MEAN = 0.6
 DRAWS = 3  # of durations, each with a pilot of its own
 
 
