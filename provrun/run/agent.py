@@ -15,7 +15,7 @@ import msgspec
 from provrun.core.messages import Codec, Failed, FromAgent, Results, ToAgent
 from provrun.errors import ProvrunError
 from provrun.run.channel import Channel, Closed
-from provrun.run.node import find_gpus, node_memory, node_name
+from provrun.run.node import find_gpus, node_memory, node_name, share
 from provrun.run.processes import JOB_VARIABLE, become_subreaper, children, kill_tree, read_process
 from provrun.run.processes import sweep as sweep_processes
 from provrun.run.setup import SOCKET, Setup
@@ -65,7 +65,8 @@ class Agent:
         """
         ours, theirs = socket.socketpair()
         setup = Setup(
-            slots, str(Path(project).absolute()), job, rank, host, node_name(), find_gpus(environ), node_memory()
+            slots, str(Path(project).absolute()), job, rank, host, node_name(), share(find_gpus(environ), os.environ),
+            node_memory(),
         )
         package = str(Path(__file__).parents[2])
         was_subreaper = become_subreaper()

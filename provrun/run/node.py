@@ -9,6 +9,11 @@ from typing import NamedTuple
 
 _NONE = ("", "-1", "NoDevFiles", "void", "none")
 _VISIBLE = ("PROVRUN_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+# A rank's place among those of its node, and their number, as launchers say it.
+_LOCAL = (
+    ("MPI_LOCALRANKID", "MPI_LOCALNRANKS"), ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ("PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE"), ("SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
+)  # fmt: skip
 _SYSTEM = "/sys/devices/system/cpu"
 
 
@@ -42,6 +47,15 @@ def find_gpus(environ: Mapping[str, str], devices: str = "/dev") -> tuple[str, .
         return ()
     numbers = sorted(int(name[6:]) for name in names if re.fullmatch(r"nvidia\d+", name))
     return tuple(map(str, numbers))
+
+
+def share(gpus: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Give the GPUs of this rank where its launcher has started several on one node."""
+    for place, size in _LOCAL:
+        number, count = environ.get(place, ""), environ.get(size, "").partition("(")[0]
+        if number.isdigit() and count.isdigit() and int(number) < int(count):
+            return tuple(gpus[int(number) :: int(count)])
+    return tuple(gpus)
 
 
 def units(slots: int, usable: Sequence[int], system: str = _SYSTEM) -> list[tuple[int, list[int]]]:

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from fixtures.agents import Driver
+from fixtures.launchers import Launcher
 from fixtures.parts import lacking
+from fixtures.runs import Runs, finished
 from provrun.core.messages import Result
 from provrun.core.records import Policy, Recipe
 from provrun.core.states import Outcome
-from provrun.run.node import find_gpus, lowest_run, node_name, units
+from provrun.run.node import find_gpus, lowest_run, node_name, share, units
 from provrun.run.seats import Seat, Seats
 
 SHOW = (
@@ -103,6 +105,33 @@ def pinned(seats: Seats) -> Seat:
         seats.leave(seat)
         time.sleep(0.05)
     raise AssertionError("the cores are never free")
+
+
+@pytest.mark.parametrize(
+    ("environ", "mine"),
+    [
+        ({}, ("a", "b", "c")),
+        ({"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "2"}, ("a", "c")),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, ("b",)),
+        ({"SLURM_LOCALID": "2", "SLURM_STEP_TASKS_PER_NODE": "4(x3)"}, ("c",)),
+        ({"SLURM_LOCALID": "0", "SLURM_TASKS_PER_NODE": "2"}, ("a", "b", "c")),
+    ],
+)
+def test_ranks_of_one_node_divide_its_gpus(environ: dict[str, str], mine: tuple[str, ...]) -> None:
+    assert share(("a", "b", "c"), environ) == mine
+
+
+def test_gpu_tasks_of_a_run_over_mpi_have_gpus_of_their_own(runs: Runs, mpich: Launcher) -> None:
+    runs.submit("t", ["sh", "-c", 'sleep 0.3; echo "[$CUDA_VISIBLE_DEVICES]"'], 8, gpus=1)
+    code, _, said = finished(runs.start("--mpi", "2", "-j", "2", PROVRUN_GPUS="0,1"), timeout=60)
+    assert code == 0, said
+    spans: dict[str | None, list[tuple[int, int]]] = {}
+    for index in range(8):
+        (attempt,) = runs.attempts("t", index)
+        assert attempt.started is not None and attempt.wall is not None
+        spans.setdefault(attempt.result, []).append((attempt.started, attempt.started + attempt.wall))
+    assert spans.keys() == {"[0]", "[1]"}
+    assert all(before[1] - 20_000 <= after[0] for each in spans.values() for before, after in pairwise(sorted(each)))
 
 
 def test_cores_that_another_run_has_taken_are_not_taken_twice(tmp_path: Path) -> None:
