@@ -396,4 +396,4 @@ def _now() -> int:
 
 def raised(error: Exception) -> Exception:
     """Give the error to raise in the manager's thread for one of the keeper's."""
-    return error if isinstance(error, ProvrunError) else RuntimeError(f"the keeper's thread failed: {error!r}")
+    return error if isinstance(error, ProvrunError | OSError) else RuntimeError(f"the keeper failed: {error!r}")

@@ -13,6 +13,7 @@ import pytest
 from fixtures.mounts import Mounts, provrun, tmpfs
 from fixtures.parts import program
 from fixtures.runs import Runs
+from provrun.core.records import Dependency
 from provrun.core.states import Outcome
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -73,6 +74,18 @@ def goes_on_without_packs(runs: Runs, succeeded: int) -> None:
     # The packs went with the small disk; what their tasks printed is gone, what they gave is in the registry.
     assert runs.counts("t") == {"succeeded": succeeded, "pending": 60 - succeeded}
     goes_on(runs, 60)
+
+
+def test_a_full_disk_beneath_the_rows_that_a_reduce_reads_ends_the_run(runs: Runs, mounts: Mounts) -> None:
+    runs.submit("each", ["sh", "-c", "echo [$(seq -s, 1 6000)]"], 60)
+    runs.submit("t", ["sh", "-c", "wc -l < {each.rows}"], params=[{}], on=[Dependency(upstream="each", kind="all")])
+    rows = runs.root / ".provrun" / "tmp"
+    rows.mkdir(exist_ok=True)
+    done = mounts.run(provrun("run", "-j", "2", "--json"), tmpfs(rows, "1m"))
+    assert done.returncode == 74, done.stdout + done.stderr
+    assert document(done)["error"]["code"] == "io"
+    goes_on(runs, 1)
+    assert runs.attempts("t", 0)[-1].result == "60"
 
 
 def test_a_full_disk_beneath_an_output_fails_that_task_alone(runs: Runs, mounts: Mounts) -> None:
