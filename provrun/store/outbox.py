@@ -106,6 +106,7 @@ def remove(folder: Path, job: str) -> None:
 def _do(registry: Registry, job: str, entry: Entry, folded: Folded) -> None:
     db = registry.database
     steps = _decoder.decode(entry.body)
+    closing: list[CloseJob] = []
     try:
         with db.writing():
             fresh = entry.position > _position(db, job)
@@ -114,6 +115,8 @@ def _do(registry: Registry, job: str, entry: Entry, folded: Folded) -> None:
                 translated = with_ids(operation, folded.ids)
                 if name:
                     folded.ids[name] = made(registry, translated)
+                elif isinstance(translated, CloseJob):
+                    closing.append(translated)
                 elif fresh:
                     promoted += _effect(registry, translated)
                     attempts += len(translated.ended) if isinstance(translated, Record) else 0
@@ -121,8 +124,19 @@ def _do(registry: Registry, job: str, entry: Entry, folded: Folded) -> None:
                 db.run("update log set position=?, digest=? where uuid=?", (entry.position, entry.digest, _name(job)))
     except LogIsOpen as error:
         raise Unavailable("a log has been opened for this registry", next="try again") from error
+    for operation in closing:
+        _close(registry, operation)
     folded.attempts += attempts
     folded.promoted += promoted
+
+
+def _close(registry: Registry, operation: CloseJob) -> None:
+    """Close a job, in transactions of its own since it may be the last one of a log; once more does no harm."""
+    if all(job.id != operation.job for job in registry.running_jobs()):
+        return
+    if never_begun := registry.held(operation.job):
+        registry.release(operation.job, never_begun)  # of a claim whose answer was lost with the database
+    operation.on(registry)
 
 
 def _name(job: str) -> str:
@@ -149,8 +163,6 @@ def _effect(registry: Registry, operation: operations.Every) -> int:
     """Do an operation; give how many tasks became pending by recording."""
     try:
         with registry.database.writing():
-            if isinstance(operation, CloseJob) and (never_begun := registry.held(operation.job)):
-                registry.release(operation.job, never_begun)  # of a claim whose answer was lost with the database
             result = operation.on(registry)
     except (StorageFailed, Unavailable):
         raise

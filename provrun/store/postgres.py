@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,8 @@ class PostgresDatabase(Database):
         from psycopg.conninfo import conninfo_to_dict
 
         try:
-            given = {**PATIENCE, **conninfo_to_dict(self._url), **more}
+            patience = {name: value for name, value in PATIENCE.items() if f"PG{name.upper()}" not in os.environ}
+            given = {**patience, **conninfo_to_dict(self._url), **more}
             connection = psycopg.connect(autocommit=True, **given)  # type: ignore[arg-type]  # options by name
             connection.read_only = self._readonly
         except psycopg.ProgrammingError as error:

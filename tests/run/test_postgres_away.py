@@ -118,6 +118,22 @@ def test_a_crash_of_the_server_is_no_different(study: Runs, server: Server, witn
     agree(study, witness, 20)
 
 
+def test_it_is_the_same_where_every_change_goes_through_the_log(
+    study: Runs, server: Server, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVRUN_LOG", "always")
+    sleepers(study, witness, 30, 0.2)
+    process = started(study, witness)
+    server.stop()
+    until(lambda: outboxes(study), "results are kept")
+    time.sleep(2)
+    server.start()
+    code, document, said = finished(process, 60)
+    assert (code, document["succeeded"], document["lost"]) == (0, 30, 0), said
+    agree(study, witness, 30)
+    assert outboxes(study) == []
+
+
 @pytest.mark.usefixtures("mpi")
 def test_ranks_work_on_while_the_database_is_away(study: Runs, server: Server, witness: Witness) -> None:
     sleepers(study, witness, 24, 0.3)
@@ -301,9 +317,11 @@ def test_a_full_disk_meanwhile_ends_the_job_and_keeps_what_was_kept(
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "2"))))
 def test_whatever_happens_to_database_and_managers_every_task_succeeds_once(
-    study: Runs, server: Server, witness: Witness, seed: int
+    study: Runs, server: Server, witness: Witness, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     choose = random.Random(seed)
+    if seed % 2:
+        monkeypatch.setenv("PROVRUN_LOG", "always")
     sleepers(study, witness, 60, 0.1)
     study.submit("sum", ["true"], 1, on=[Dependency(upstream="scan", kind="all")])
     up = True
@@ -329,7 +347,7 @@ def test_whatever_happens_to_database_and_managers_every_task_succeeds_once(
     if not up:
         server.start()
     done = Cli(study.root)("run", "--json")
-    assert (done.exit, study.counts("scan"), study.counts("sum")) == (0, {"succeeded": 60}, {"succeeded": 1}), done.err
+    assert (done.exit, study.counts("scan"), study.counts("sum")) == (0, {"succeeded": 60}, {"succeeded": 1}), done
     assert outboxes(study) == []
     registry = study.registry()
     reads = Reads(registry.database)
