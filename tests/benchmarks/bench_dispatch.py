@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from figures import Figure
@@ -14,11 +17,65 @@ from figures import Figure
 EMULATION = Path(__file__).parents[1] / "fixtures" / "emulated_agents.py"
 AGENTS, SLOTS, SECONDS, TURNS = 512, 24, 1.0, 10
 ROUNDS = 3
+# Ranks, slots of each, mean seconds (where the talk has thirty), and the shares of the greedy bound to be reached: by a
+# first run, and by one that knows how long each task takes. Starting 128 processes on two cores takes some of ten seconds.
+SHAPES = (
+    (1, 8, 1.0, 0.97, 1.0), (1, 32, 1.0, 0.97, 1.0), (1, 64, 1.0, 0.97, 1.0), (4, 16, 1.0, 0.97, 1.0),
+    (1, 128, 1.0, 0.95, 0.95), (8, 16, 1.0, 0.95, 0.95), (1, 128, 3.0, 0.95, 1.0),
+)  # fmt: skip
+TASKS = 10  # for each slot, as in the talk
+SPREAD = 0.1
+SUBMIT = ("submit", "m", "--params", "p.jsonl", "--function", "nap.py:nap")
 
 
 def measure() -> Iterator[Figure]:
     """Measure."""
+    yield from _weak_scaling()
     yield from _many_slots()
+
+
+def _weak_scaling() -> Iterator[Figure]:
+    """Run ten sleeping tasks a slot, and again when it is known how long each takes."""
+    for ranks, slots, mean, least, known in SHAPES:
+        rounds = [_sleep(ranks, slots, mean) for _ in range(2)]
+        first, again, greedy = (max(values) for values in zip(*rounds, strict=True))
+        what = f"dispatch: {ranks} x {slots} slots, {TASKS} tasks of {mean:g} s a slot"
+        # All against the same ideal, in which every slot is busy to the end.
+        yield Figure(what, first, "of ideal", greedy, "greedy, in list order", at_least=least)
+        yield Figure(f"{what}, known", again, "of ideal", greedy, "greedy, in list order", at_least=known)
+
+
+def _sleep(ranks: int, slots: int, mean: float) -> tuple[float, float, float]:
+    """Give what a first run, a second one, and the greedy bound reach of the ideal."""
+    chance = random.Random(ranks * slots)
+    seconds = [mean * chance.uniform(1 - SPREAD, 1 + SPREAD) for _ in range(TASKS * ranks * slots)]
+    ideal = sum(seconds) / (ranks * slots)
+    with tempfile.TemporaryDirectory(prefix="bench-dispatch-") as name:
+        folder = Path(name)
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        (folder / "nap.py").write_text("import time\n\n\ndef nap(x):\n    time.sleep(x)\n")
+        (folder / "p.jsonl").write_text("".join(json.dumps({"x": x}) + "\n" for x in seconds))
+        words = ["run", "m", *(("--mpi", str(ranks)) if ranks > 1 else ()), "-j", str(slots)]
+        reached = []
+        for number, before in enumerate((SUBMIT, ("rerun", "m", "--force")), 1):
+            for command in (before, words):
+                subprocess.run([sys.executable, "-m", "provrun", *command], cwd=folder, check=True, capture_output=True)
+            reached.append(ideal / _span(folder / ".provrun" / "registry.sqlite", number))
+    return reached[0], reached[1], ideal / _greedy(seconds, ranks * slots)
+
+
+def _span(registry: Path, number: int) -> float:
+    """Give the seconds from the first start to the last end of the attempts of a number."""
+    rows = sqlite3.connect(registry).execute("select started, wall from attempt where number=?", (number,)).fetchall()
+    return float(max(started + wall for started, wall in rows) - min(started for started, _ in rows)) / 1e6
+
+
+def _greedy(seconds: Sequence[float], slots: int) -> float:
+    """Give when the last task ends if each goes to the slot that is free first, at no cost."""
+    free = [0.0] * slots
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
 
 
 def _many_slots() -> Iterator[Figure]:
