@@ -18,7 +18,7 @@ EMULATION = Path(__file__).parents[1] / "fixtures" / "emulated_agents.py"
 AGENTS, SLOTS, SECONDS, TURNS = 512, 24, 1.0, 10
 ROUNDS = 3
 # Ranks, slots of each, mean seconds (where the talk has thirty), and the shares of the greedy bound to be reached: by a
-# first run, and by one that knows how long each task takes. Starting 128 processes on two cores takes some of ten seconds.
+# first run, and by one that knows how long each task takes. Two cores need some of ten seconds to start 128 processes.
 SHAPES = (
     (1, 8, 1.0, 0.97, 1.0), (1, 32, 1.0, 0.97, 1.0), (1, 64, 1.0, 0.97, 1.0), (4, 16, 1.0, 0.97, 1.0),
     (1, 128, 1.0, 0.95, 0.95), (8, 16, 1.0, 0.95, 0.95), (1, 128, 3.0, 0.95, 1.0),
