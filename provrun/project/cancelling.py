@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from provrun.core.records import JobRecord
-from provrun.errors import NotFound, Unavailable
+from provrun.errors import Unavailable
 from provrun.project.launching import scheduler_of
 from provrun.project.marks import mark_cancelled, plan_path
 from provrun.project.over import Judge, Seen
@@ -34,15 +34,11 @@ def unfinished(project: Project) -> list[JobRecord]:
 
 
 def chosen(project: Project, ids: Sequence[str]) -> list[JobRecord]:
-    """Give jobs by their numbers, as ``7`` or ``job:7``; raise `NotFound` for one there is not."""
-    jobs = {str(job.id): job for job in project.reads.jobs()}
-    found = []
-    for id in ids:
-        number = id.removeprefix("job:")
-        if number not in jobs:
-            raise NotFound(f"no job {number}", value=id, next="provrun job list shows the jobs")
-        found.append(jobs[number])
-    return found
+    """Give jobs by number or uuid, as ``7`` or ``job:7``; raise `NotFound` for one there is not."""
+    from provrun.query.resolving import find_job
+
+    jobs = project.reads.jobs()
+    return [find_job(jobs, id.removeprefix("job:")) for id in ids]
 
 
 def cancel(project: Project, jobs: Sequence[JobRecord]) -> list[Cancelled]:

@@ -13,6 +13,7 @@ import pytest
 from fixtures.cli import Cli
 from fixtures.launchers import Launcher
 from fixtures.runs import Runs, finished, until
+from fixtures.schemas import check
 from fixtures.stand_ins import StandIns
 from fixtures.witness import Witness
 from provrun.launch.slurm import Slurm
@@ -168,3 +169,12 @@ def test_a_run_over_mpi_on_this_host_is_cancelled(
     assert code == 128 + signal.SIGTERM
     assert runs.counts("scan") == {"pending": 4}
     assert len(jobs(cli)) == 1, "it is not started again"
+
+
+def test_the_answer_of_launch_is_as_the_reference_says(runs: Runs, cli: Cli, stand_ins: StandIns) -> None:
+    runs.submit("scan", ["true"], 1)
+    stand_ins.answer("sbatch", "12\n")
+    for words in (["--dry-run"], []):
+        check("launched", cli("launch", "--scheduler", "slurm", "--json", *words).json)
+    (row,) = jobs(cli)
+    check("jobs", {"jobs": [row]})

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 from fixtures.cli import Cli
-from fixtures.pages import blocks
+from fixtures.schemas import PAGE, SCHEMAS, check
 from provrun.query.why import TASKS
 from provrun.query.why_attempt import ATTEMPTS
 from provrun.query.why_map import MAPS
-
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "queries.md"
-SCHEMAS: dict[str, Any] = {
-    str(block.file).removesuffix(".schema.json"): json.loads(block.text)
-    for block in blocks(PAGE)
-    if block.language == "json"
-}
-REGISTRY: Registry[Any] = Registry().with_resources(
-    (f"{name}.schema.json", Resource.from_contents(schema, default_specification=DRAFT202012))
-    for name, schema in SCHEMAS.items()
-)
-
-
-def check(name: str, document: object) -> None:
-    """Hold a document against a schema of the page."""
-    Draft202012Validator(SCHEMAS[name], registry=REGISTRY).validate(document)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -65,6 +45,8 @@ def test_a_schema_is_one(name: str) -> None:
         ("logs", ["logs", "scan"]),
         ("jobs", ["job", "list"]),
         ("jobs", ["job", "show", "1"]),
+        ("launched", ["launch", "scan", "--scheduler", "local"]),
+        ("cancelled", ["job", "cancel", "1"]),
         ("verify", ["verify"]),
         ("error", ["show", "nowhere"]),
     ],
