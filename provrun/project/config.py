@@ -26,7 +26,7 @@ SETTINGS: dict[str, Setting] = {
     "url": Setting("", "the registry: sqlite:///PATH or postgresql://...; empty for a SQLite file in .provrun"),
     "slots": Setting(0, "tasks that `run` runs at once on a rank; 0 for one per usable core"),
     "log": Setting("auto", "when changes go through a log of files: auto (batch jobs), always (every run), never"),
-    "host": Setting("", "the name under which this host goes; empty for its own"),
+    "host": Setting("", "the name under which this host goes; empty for the node's own"),
     "scratch": Setting("", "a folder on this host's own disk for what can be made anew; empty for TMPDIR"),
     "queue_cores": Setting(0, "cores of a node that `launch` counts on; 0 for what the scheduler says"),
     "queue_nodes": Setting(0, "nodes that a job of `launch` has at most; 0 for what the scheduler says"),

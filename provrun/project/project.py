@@ -102,8 +102,8 @@ class Project:
 
     @property
     def host(self) -> str:
-        """The name under which this host goes."""
-        return self.config.text("host") or os.uname().nodename
+        """The name under which this host goes: as configured, as the scheduler calls this node, or its own."""
+        return self.config.text("host") or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
     @property
     def registry(self) -> Replica:
