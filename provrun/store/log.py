@@ -196,8 +196,9 @@ class Log(LogFiles):
                 for entry in self._file(level - 1, position):
                     yield entry.data
                     position += 1
-            except Damaged:
+            except (Damaged, FileNotFoundError):
                 if position not in self._kept:
+                    self.ask(position)
                     raise
                 yield entries.read(self._kept[position], position).data
                 position += 1

@@ -249,9 +249,13 @@ def test_who_has_an_entry_mends_it_when_asked(writer: Writer) -> None:
     assert not writer.log.mend()
 
 
-def test_who_has_an_entry_mends_it_in_merging(writer: Writer) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"garbage"], ids=["none", "empty", "garbage"])
+def test_who_has_an_entry_mends_it_in_merging(writer: Writer, content: bytes | None) -> None:
     writer.append(6)
-    loose(writer.log.folder, 4).write_bytes(b"")
+    if content is None:
+        loose(writer.log.folder, 4).unlink()
+    else:
+        loose(writer.log.folder, 4).write_bytes(content)
     writer.append(60)
     assert read(writer.log.folder)[0] == list(range(67))
 

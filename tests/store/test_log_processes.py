@@ -128,3 +128,51 @@ def test_every_entry_in_the_log_of_many_writers_follows_the_one_before(group: Gr
     assert [entry.position for entry in chain] == list(range(len(chain)))
     assert all(after.previous == before.digest for before, after in pairwise(chain))
     assert len({entry.writer for entry in chain}) == 4  # the submitter, who began it, and three managers
+
+
+def vandalise(group: Group, chance: random.Random) -> None:
+    """Cut, empty, zero or replace one of the last entries, as a failing file system might."""
+    assert group.home.position is not None
+    # Only what somebody has who lives: the registry itself, which looks now and then.
+    names = [name for name in group.files() if name.isdigit() and int(name) <= group.home.position]
+    path = group.log / chance.choice(names[-10:])
+    other = group.log / chance.choice(names)
+    try:
+        whole = path.read_bytes()
+        ways = [whole[: chance.randrange(len(whole))], b"", bytes(len(whole)), other.read_bytes(), None]
+        way = chance.choice(ways)
+        if way is None:
+            path.unlink()
+        else:
+            path.write_bytes(way)
+    except (FileNotFoundError, ValueError):
+        pass  # merged, or damaged already
+
+
+def test_what_is_damaged_while_managers_work_is_mended_by_them(group: Group) -> None:
+    Study(group.home).submit("scan", grid(x=150))
+    chance = random.Random(3)
+    managers = [manager(group, f"host{n}", "scan", 3) for n in range(3)]
+    for one in managers:
+        go(one)
+    damaged = 0
+    end = time.monotonic() + 60
+    while any(one.poll() is None for one in managers) and time.monotonic() < end:
+        time.sleep(0.15)
+        group.home.fold()
+        vandalise(group, chance)
+        damaged += 1
+    said = [words(one) for one in managers]
+    assert [one.returncode for one in managers] == [0, 0, 0]
+    assert damaged > 0
+    counted = Counter(word for one in said for word in one)
+    assert set(counted.values()) == {1} and len(counted) == 150
+    assert group.home.heal(patience=0.1) == []
+    assert group.home.check() == []
+    # What was damaged last, and nobody has read since, is mended when a new replica asks for it.
+    late = group.private("late")
+    until = time.monotonic() + 30
+    while not late.fold() and time.monotonic() < until:
+        time.sleep(0.2)
+        group.home.fold()
+    group.others = [late]
