@@ -60,8 +60,9 @@ class Map:
         """Hand jobs to a scheduler that run this map and all it builds on; `provrun launch` has the same options.
 
         ``time`` as ``"2h"`` or in seconds; more: ``queue, account, exclude, options`` (a dict), ``setup, resubmit,
-        links, on_finish, max_fails, area, nice``. Gives what `provrun launch --json` says of each job, none if no task
-        is left to do; `wait` waits for the map, whichever jobs run it. Raises `Unavailable` without a scheduler.
+        links, on_finish, max_fails, area, pilot, nice``. Gives what `provrun launch --json` says of each job, none if
+        no task is left to do; `wait` waits for the map, whichever jobs run it. Raises `Unavailable` without a
+        scheduler.
         """
         if current.importing:
             return cast("list[dict[str, Any]]", Inert().launch())

@@ -54,6 +54,10 @@ def shape(
         left = works(project, names)
     allowed = allowances(project, scheduler, queue)
     found = choose(left, allowed, wishes) if _known(left) else _first(left, allowed, wishes)
+    others = len(project.reads.jobs("queued")) + len(project.reads.jobs("running"))
+    if others:
+        jobs = "1 job is" if others == 1 else f"{others:,} jobs are"
+        said.append(f"{jobs} queued or running already; all share what is left, and the figures are without them")
     found = msgspec.structs.replace(found, reasons=(*said, *found.reasons))
     # Some have to be told how many they are, if anybody knows.
     whole = found.slots == allowed.cores and (

@@ -135,6 +135,15 @@ def test_what_is_configured_holds_where_the_scheduler_says_nothing(project: Proj
     assert "at most 6 nodes a job, 2d00h a job, 2 jobs a user" in "\n".join(shape.reasons)
 
 
+def test_jobs_that_are_there_already_are_named(project: Project, study: Study) -> None:
+    study.submit("scan", grid(x=1000))
+    measure(study, "scan", 100, lambda index: 1.0)
+    assert "already" not in "".join(shaping.shape(project, ["scan"], scheduler="local").shape.reasons)
+    study.job()
+    shape, _ = shaping.shape(project, ["scan"], scheduler="local")
+    assert shape.reasons[0].startswith("1 job is queued or running already; all share what is left")
+
+
 def test_wishes_are_kept(project: Project, study: Study) -> None:
     study.submit("scan", grid(x=1000))
     measure(study, "scan", 100, lambda index: 1.0)
