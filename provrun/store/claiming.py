@@ -222,10 +222,10 @@ def _past(db: Database, map: int, indices: list[int]) -> dict[int, Past]:
     ):
         before = past.get(index, _NOTHING)
         if outcome == Outcome.SUCCEEDED:
-            past[index] = Past(None if wall is None else wall * 1e-6)
+            past[index] = Past(None if wall is None else wall / 1e6)
         elif outcome == Outcome.CANCELLED and started is None and wall is not None:
             # Its job stopped it at the end of the allocation, and knows only how long ago it had handed it over.
-            past[index] = before._replace(outlived=max(before.outlived or 0.0, wall * 1e-6))
+            past[index] = before._replace(outlived=max(before.outlived or 0.0, wall / 1e6))
         elif outcome == Outcome.LOST and detail is not None:
             past[index] = before._replace(losses=before.losses + 1)
     return past
