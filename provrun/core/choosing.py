@@ -134,7 +134,8 @@ class _Chooser:
                 if self.wider is None:
                     self.wider = machine, found.tail
                 if self._varied and found.tail > 1.3 * TAIL:
-                    too_many = min(too_many, machine.total)
+                    # With fewer slots the tail is shorter, but by no more than in proportion.
+                    too_many = min(too_many, machine.total * 1.3 * TAIL / found.tail)
             elif best is None or (found.cost, machine.total) < (best.cost, best.machine.total):
                 best = found
         if best is not None:

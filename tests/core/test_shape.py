@@ -227,6 +227,14 @@ def test_wide_tasks_get_the_nodes_they_need() -> None:
     assert shape.slots >= 4
 
 
+def test_large_nodes_are_not_left_nearly_empty() -> None:
+    chance = random.Random(1)
+    durations = Sample.of(chance.lognormvariate(3, 1) for _ in range(300))
+    shape = choose([scan(3_000, durations)], Queue(cores=128, nodes=5_000))
+    assert shape.good
+    assert shape.nodes * shape.slots > 30
+
+
 def test_a_reduce_is_foreseen_after_what_it_reads() -> None:
     total = Work(name="total", tasks=1, durations=Sample.of([600.0]), ready=0, reads=(Reads("scan"),))
     shape = choose([scan(10_000, uniform(60.0)), total], CLUSTER)
