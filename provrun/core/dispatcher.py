@@ -269,7 +269,7 @@ class Dispatcher:
             ]
             self._end(event.agent, list(map(self._judge.stopped, tasks, seconds)), out)
         else:
-            self._handing.ended(tasks)
+            self._handing.ended(len(tasks), tasks)
             self._release(tasks, out)
             self._waiting.moisten()
         self._agents.hungry.add(event.agent)
@@ -348,7 +348,7 @@ class Dispatcher:
 
     def _end(self, number: int, verdicts: list[Verdict], out: list[Instruction]) -> None:
         self._unlooked = True  # what has ended may have submitted tasks
-        self._handing.ended([verdict[0] for verdict in verdicts])
+        self._handing.ended(len(verdicts), (verdict[0] for verdict in verdicts))
         self._unrecorded += len(verdicts)
         out.append(Record(number, verdicts))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from provrun.core.agents import Agents, Team
 from provrun.core.durations import Ending
 from provrun.core.events import Instruction, Send
@@ -42,9 +44,9 @@ class Handing:
             agents = self._agents
             agents.hungry = {number for number in agents.hungry if not agents[number].held}
 
-    def ended(self, tasks: list[Claimed]) -> None:
-        """Take note that agents have tasks no longer."""
-        self.in_flight -= len(tasks)
+    def ended(self, n: int, tasks: Iterable[Claimed]) -> None:
+        """Take note that agents have ``n`` tasks no longer."""
+        self.in_flight -= n
         if self._ending.known:
             for task in tasks:
                 self._started.pop((task.map, task.index), None)

@@ -125,6 +125,9 @@ class NoJob(_Pending):
                 Outcome.LOST: "; its last attempt was lost with its job",
                 Outcome.SUCCEEDED: "; it has been reopened, its earlier result is superseded",
             }.get(facts.last.outcome, "; it is to be tried again")
+            if facts.last.outcome is Outcome.CANCELLED and facts.last.started is None and facts.last.wall:
+                ran = format_duration(round(facts.last.wall / 1e6))
+                again = f"; its last attempt ran {ran} and was stopped when its allocation ended"
             if facts.map.policy.checkpoint and facts.last.outcome is not Outcome.SUCCEEDED:
                 again += "; its next attempt goes on from its checkpoint"
         return f"it is pending and no job is running{again}"
@@ -139,16 +142,31 @@ class TooWide(_Pending):
     name = "does-not-fit"
 
     def holds(self, facts: Facts) -> bool:
-        return facts.task.state is State.PENDING and facts.map.policy.cores > self._widest(facts)
+        policy = facts.map.policy
+        large = policy.width > self._widest(facts) or (policy.task_nodes > 1 and policy.task_nodes > self._ranks(facts))
+        return facts.task.state is State.PENDING and large
 
     def because(self, facts: Facts) -> str:
+        policy = facts.map.policy
+        if policy.width > self._widest(facts):
+            return (
+                f"it is pending and fits into no running job: it takes {policy.width} cores, and the widest job"
+                f" has {plural(self._widest(facts), 'slot')} on a rank"
+            )
         return (
-            f"it is pending and fits into no running job: it takes {facts.map.policy.cores} cores, and the widest job"
-            f" has {plural(self._widest(facts), 'slot')} on a rank"
+            f"it is pending and fits into no running job: it takes {policy.task_nodes} nodes, and the largest job"
+            f" has {plural(self._ranks(facts), 'rank')}"
         )
 
     def next(self, facts: Facts) -> str:
-        return f"provrun run {facts.map.name} -j {facts.map.policy.cores}"
+        policy = facts.map.policy
+        if policy.width > self._widest(facts):
+            return f"provrun run {facts.map.name} -j {policy.width}"
+        return f"provrun launch {facts.map.name} --nodes {policy.task_nodes}"
+
+    @staticmethod
+    def _ranks(facts: Facts) -> int:
+        return max((job.ranks for job in facts.jobs), default=0)
 
     @staticmethod
     def _widest(facts: Facts) -> int:

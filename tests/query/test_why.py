@@ -9,6 +9,8 @@ import pytest
 
 from fixtures.asked import ask
 from fixtures.lab import Dependency, Fate, Lab, fails, gives, xs
+from provrun.core.events import ended_as
+from provrun.core.judging import Judge
 from provrun.core.records import JobRecord, Policy, Recipe
 from provrun.core.states import Outcome
 from provrun.errors import UsageError
@@ -116,6 +118,17 @@ def test_pending_after_its_job_was_lost(lab: Lab) -> None:
     assert "its last attempt was lost with its job" in answer.because
 
 
+def test_pending_after_its_allocation_ended(lab: Lab) -> None:
+    lab.submit("scan", xs(1))
+    job = lab.open_job()
+    (one,) = lab.claim("scan", job)
+    verdict = Judge({one.map: Policy()}).stopped(one, 3480.0)
+    lab.registry.record(job.id, [ended_as(verdict, lab.context(job))])
+    lab.registry.close_job(job.id, "ended", "walltime", lab.at)
+    because = ask(lab, "scan/0").because
+    assert because.endswith("; its last attempt ran 58m00s and was stopped when its allocation ended")
+
+
 def test_pending_after_it_has_left_a_checkpoint(lab: Lab) -> None:
     lab.submit("scan", xs(1), policy=Policy(checkpoint=True))
     job = lab.open_job()
@@ -138,6 +151,10 @@ def test_pending_and_too_wide_for_any_running_job(lab: Lab, living_job: JobRecor
     assert (answer.situation, answer.next) == ("does-not-fit", "provrun run wide -j 16")
     assert "takes 16 cores, and the widest job has 2 slots" in answer.because
     assert living_job.slots == 2
+    lab.submit("nodes", xs(1), policy=Policy(task_nodes=3))
+    answer = ask(lab, "nodes/0")
+    assert (answer.situation, answer.next) == ("does-not-fit", "provrun launch nodes --nodes 3")
+    assert "it takes 3 nodes, and the largest job has 1 rank" in answer.because
 
 
 def test_pending_behind_others_and_next_in_line(lab: Lab, living_job: JobRecord) -> None:
