@@ -42,11 +42,13 @@ FIRST, LAST = map(int, os.environ.get("SEEDS", "1-3").split("-"))
 def play(
     scenario: Scenario, seed: int, kills: int, root: Path, witness: Witness, request: pytest.FixtureRequest
 ) -> None:
+    scratch = witness.path.with_name("scratch")
+    scratch.mkdir()
     environ = dict(os.environ)
     if scenario.database.startswith("postgres"):
         environ["PROVRUN_URL"] = request.getfixturevalue("postgres_url")
     if scenario.database.endswith("log"):
-        environ["PROVRUN_LOG"] = "always"
+        environ |= {"PROVRUN_LOG": "always", "PROVRUN_SCRATCH": str(scratch)}
     if scenario.ranks:
         launchers: dict[str, Launcher] = request.getfixturevalue("mpi_launchers")
         if scenario.mpi not in launchers:
