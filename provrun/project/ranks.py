@@ -20,6 +20,7 @@ from provrun.run.interrupts import Interrupts, Person
 from provrun.run.launcher import bound, launched_rank, local_size, without_launcher
 from provrun.run.links import Local, Remote
 from provrun.run.mpi import World
+from provrun.run.orphans import MANAGER, leave_with_launcher
 from provrun.run.processes import jobs_here
 from provrun.run.relay import relay
 
@@ -139,6 +140,8 @@ def _manage(
     project: Project, setting: Setting, local: Local, world: World | None, person: Person, show: Show
 ) -> RunSummary:
     remote = Remote(world) if world is not None else None
+    if remote is not None:
+        leave_with_launcher(MANAGER)
     try:
         if (wrong := bound(setting.slots)) is not None:
             raise Unavailable(f"rank 0 is {wrong}", value=setting.slots)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
-import threading
 import time
 
 import msgspec
@@ -13,9 +11,9 @@ import msgspec
 from provrun.core.messages import Codec, Failed, Joined
 from provrun.run.agent import AgentLost
 from provrun.run.links import BEAT, END, PULSE, Local, Post
+from provrun.run.orphans import OTHERS, leave_with_launcher
 
 QUICK = 0.0002  # seconds between looks for messages while there is traffic
-WATCH = 0.5  # seconds between looks whether the launcher lives
 IDLE = 0.02  # and when there has been none for a while: a rank that waits must not eat a core
 
 
@@ -26,7 +24,7 @@ def relay(post: Post, local: Local, host: str, wrong: str | None) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), name="provrun-launcher", daemon=True).start()
+    leave_with_launcher(OTHERS)
     poll = select.poll()
     poll.register(local.agent.fileno(), select.POLLIN)
     pause = QUICK
@@ -55,16 +53,6 @@ def relay(post: Post, local: Local, host: str, wrong: str | None) -> None:
                 if alive:
                     poll.register(local.agent.fileno(), select.POLLIN)
         pause = QUICK if busy or (alive and local.agent.wants_write) else min(2 * pause, IDLE)
-
-
-def _leave_with(launcher: int) -> None:
-    """End this process when the one that started it is gone: if the manager is too, no message will ever say so.
-
-    MPI may wait for the dead inside its own calls, hence a thread. The spawner ends with this process.
-    """
-    while os.getppid() == launcher:
-        time.sleep(WATCH)
-    os._exit(1)
 
 
 def _forward(post: Post, local: Local, host: str) -> None:

@@ -53,7 +53,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Lines], list[str]]] = {
 
 def test_whatever_does_not_fit_is_seen(project_dir: Path, witness: Witness, no_strays: None) -> None:
     study = KilledStudy(project_dir, witness, os.environ)
-    study.submit(4)
+    assert study.submit(4) == ""
     subprocess.run(study.command("run", "-j", "2"), cwd=project_dir, check=True, capture_output=True)
     lines = witness.lines()
     for name, (tamper, problems) in TAMPERED.items():
