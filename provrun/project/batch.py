@@ -214,11 +214,13 @@ class _Batch:
                 self._show.tell(f"{reason}: {number} {'job' if number == 1 else 'jobs'} that would follow cancelled")
 
     def _on_finish(self) -> None:
-        """Run the command for the end when every task has ended, once, whichever of several jobs is the last."""
+        """Run the command for the end when nothing runs nor could, once, whichever of several jobs is the last.
+
+        What waits then waits for what has failed, or was cancelled or paused.
+        """
         command = self._plan.on_finish
         maps = self._project.registry.select_maps(self._plan.names, submitted=True)
-        open_ = (State.WAITING, State.PENDING, State.RUNNING)
-        if command is None or any(map.counts[state] for map in maps for state in open_):
+        if command is None or self._pending() or any(map.counts[State.RUNNING] for map in maps):
             return
         attempts = sum(tally.attempts for map in maps for tally in self._project.reads.tallies(map.id))
         what = msgspec.json.encode((command, self._plan.names, attempts))

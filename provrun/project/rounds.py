@@ -127,7 +127,7 @@ class Supervisor:
             if round.summary is not None and round.summary.reason != INTERRUPTED:
                 return added(total, round.summary)
             died = self._bury(setting, round)
-            if round.done is not None and round.done.error is not None:
+            if round.done is not None and round.done.error is not None and not self.interrupts.read():
                 raise _raised(round.done.error)
             total = added(total, died.summary)
             if self.interrupts.read():
@@ -182,12 +182,12 @@ class Supervisor:
 
     def _bury(self, setting: Setting, round: Round) -> Died:
         """Take back what a round that died had in flight, after all that is left of it on this host has ended."""
-        if round.summary is not None:
-            # The launcher has ended it, and it had the time to give everything back.
-            return Died(round.summary, round.summary.succeeded + round.summary.failed)
         # The ranks first: a manager that saw its tasks die would put it down to them.
         sweep_processes(setting.uuid, LAUNCHED)
         sweep(setting.uuid)
+        if round.summary is not None:
+            # Its launcher has told it to end, and it had the time to give everything back.
+            return Died(round.summary, round.summary.succeeded + round.summary.failed)
         project = self._project
         try:
             own = next((job for job in project.registry.running_jobs() if job.uuid == setting.uuid), None)

@@ -22,7 +22,7 @@ from provrun.core.states import Outcome
 
 GATED = "; while [ ! -e gate ]; do sleep 0.02; done"
 TASKS = 6
-CLAIMED = range(2, 5)  # what two slots may have: two tasks that run, and at most two that wait behind them
+MOST = 4  # what two slots may have in flight: two tasks that run, and two that wait behind them
 Run = subprocess.Popen[str]
 
 
@@ -77,10 +77,13 @@ def test_a_dead_part_of_an_mpi_run_costs_a_new_start_and_no_more_than_what_was_i
     (runs.root / "gate").touch()
     code, document, said = finished(process, timeout=60)
     assert (code, document["succeeded"]) == (0, TASKS), said
-    assert document["lost"] in CLAIMED, [runs.attempts("t", index) for index in range(TASKS)]
+    assert document["lost"] <= MOST
     assert "a rank died" in said
-    outcomes = [[attempt.outcome for attempt in runs.attempts("t", index)] for index in range(2)]
-    assert outcomes == [[Outcome.LOST, Outcome.SUCCEEDED]] * 2
+    for index in range(2):
+        # A launcher may leave the manager the time to give back what it has.
+        first, second = (attempt.outcome for attempt in runs.attempts("t", index))
+        assert first in (Outcome.LOST, Outcome.CANCELLED)
+        assert second is Outcome.SUCCEEDED
     invariants()
 
 
