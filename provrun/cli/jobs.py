@@ -8,6 +8,7 @@ from provrun.cli.options import Face, command, group
 from provrun.errors import UsageError
 
 UNSOUND = 6
+FRESH = 5.0  # seconds that what a scheduler said of jobs holds, for who asks about jobs
 FACTS = (
     "job_kind", "scheduler", "scheduler_id", "scheduler_state", "user", "node", "slots", "ranks", "started", "ended",
     "reason", "script", "output",
@@ -26,7 +27,7 @@ def list_jobs(face: Face, running: bool) -> None:
     from provrun.project import asking
     from provrun.query.show import job_document
 
-    view = asking.view(face.project())
+    view = asking.view(face.project(), fresh=FRESH)
     found = view.reads.jobs()
     rows = (
         {"ref": f"job:{each.id}", **job_document(view, each)}
@@ -50,7 +51,7 @@ def show(face: Face, id: str) -> None:
     from provrun.query.show import show as shown
 
     project = face.project()
-    view = asking.view(project)
+    view = asking.view(project, fresh=FRESH)
     subject = resolve(view, f"job:{id.removeprefix('job:')}")
     assert isinstance(subject, JobSubject)
     document = dict(shown(view, subject))

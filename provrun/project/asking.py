@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, object]
 EVERY = 2**62
+FRESH = 30.0
+"""Seconds that an answer of a scheduler holds: who watches a map must not use up what may be asked."""
 
 
 class _Digests:
@@ -54,8 +56,9 @@ class _Digests:
 class _Verdicts:
     """Judges jobs when asked about one: those of this host by themselves, the others all at once."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, fresh: float) -> None:
         self._project = project
+        self._fresh = fresh
         self._judge: Judge | None = None
         self._told: dict[str, Seen] | None = None
 
@@ -87,12 +90,15 @@ class _Verdicts:
     def _made(self) -> Judge:
         from provrun.project.over import Judge
 
-        # A question need not be exact to the second, and must not wait long for a scheduler that hangs.
-        return Judge(self._project, fresh=10.0, patience=5.0)
+        # A question must not wait long for a scheduler that hangs.
+        return Judge(self._project, fresh=self._fresh, patience=5.0)
 
 
-def view(project: Project, *, check: bool = False) -> View:
-    """Give the registry of a project and what lies around it; ``check`` compares with the software of this moment."""
+def view(project: Project, *, check: bool = False, fresh: float = FRESH) -> View:
+    """Give the registry of a project and what lies around it; ``check`` compares with the software of this moment.
+
+    What a scheduler has said of jobs up to ``fresh`` seconds ago holds.
+    """
 
     def pack(uuid: str, place: str) -> bytes:
         from provrun.run import packs
@@ -115,7 +121,7 @@ def view(project: Project, *, check: bool = False) -> View:
         environment = capture_environment()
     return View(
         project.reads, folder=folder, digest=_Digests(project), pack=pack, log=log,
-        judge=_Verdicts(project), now=time.time_ns() // 1000, environment=environment,
+        judge=_Verdicts(project, fresh), now=time.time_ns() // 1000, environment=environment,
     )
 
 
