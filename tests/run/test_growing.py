@@ -71,7 +71,7 @@ from provrun import qdo
 
 def step(n):
     if n:
-        qdo.connect("steps").add({"n": n - 1})
+        queue.add({"n": n - 1})
     return n
 
 
