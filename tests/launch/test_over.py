@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fixtures.slurm import Slurm
 from fixtures.stand_ins import StandIns
 from provrun.core.allocation import Stage, Verdict
 from provrun.core.records import JobRecord
@@ -244,3 +245,45 @@ def test_where_a_jobs_files_cannot_be_seen_what_it_has_recorded_is_its_sign_of_l
     assert case.verdict().over is None
     case.wait(61)
     assert case.verdict().over is True
+
+
+def test_the_beat_in_a_log_is_a_sign_of_life_too(project: Project, stand_ins: StandIns) -> None:
+    stand_ins.answer("squeue")
+    case = Case(project)
+    case.beat(STALE + 3600)
+    assert case.verdict().over is None
+    case.wait(61)
+    beat = project.dir / "log" / "a" / f"beat-{UUID}"
+    beat.parent.mkdir(parents=True)
+    beat.touch()
+    assert case.verdict().over is None
+    case.wait(61)
+    beat.unlink()
+    assert case.verdict().over is True
+
+
+def test_what_a_real_slurm_says_is_evidence(project: Project, slurm: Slurm, tmp_path: Path) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/bash\nsleep 600\n")
+    now = time.time_ns() // 1000
+
+    def case(name: str) -> Case:
+        id = slurm("sbatch", "--parsable", f"--job-name={name}", "--output=/dev/null", script).strip()
+        made = Case(project)
+        made.job = msgspec.structs.replace(made.job, owner={**made.job.owner, "id": id, "submitted": now})
+        made.beat(STALE + 60)
+        return made
+
+    ours, others = case(f"provrun-{UUID}"), case("somebody-elses")
+    assert ours.verdict(fresh=0).over is False
+    assert others.verdict(fresh=0).over is None
+    for each in (ours, others):
+        slurm("scancel", str(each.job.owner["id"]))
+        slurm.ended(str(each.job.owner["id"]))
+    assert ours.verdict(fresh=0).over is True
+    (project.dir / FOLDER / "answers").unlink()
+    assert others.verdict(fresh=0).over is None
+    unknown = Case(project)
+    unknown.job = msgspec.structs.replace(ours.job, owner={**ours.job.owner, "id": "999999"})
+    (project.dir / FOLDER / "answers").unlink()
+    assert unknown.verdict(fresh=0).over is None
