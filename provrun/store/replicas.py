@@ -22,7 +22,7 @@ from provrun.errors import StorageFailed, Unavailable
 from provrun.store import plan
 from provrun.store.database import Database, LogIsOpen, SqliteDatabase
 from provrun.store.entries import Entry
-from provrun.store.following import PATIENCE
+from provrun.store.folding import PATIENCE
 from provrun.store.log import Log, sync
 from provrun.store.log_files import LogFiles
 from provrun.store.replica import Replica

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ from fixtures.study import AT, grid
 from provrun.core.states import State
 from provrun.errors import Unavailable, Unsound
 from provrun.store import entries, operations
+from provrun.store.database import connect
 from provrun.store.registry import Registry
 from provrun.store.replica import Replica
 from provrun.store.replicas import Logs
@@ -49,6 +52,27 @@ def test_a_change_behind_a_damaged_entry_waits_and_then_says_so(sqlite_url: str,
             assert time.monotonic() - began >= 0.3 and raised.value.next == "provrun recover"
             path.write_bytes(whole)
             assert late.fold() and late.map_names() == ["scan"]
+
+
+def test_what_was_appended_is_done_though_the_database_could_not_commit(sqlite_url: str, tmp_path: Path) -> None:
+    Registry.create(sqlite_url).close()
+    logs = Logs(tmp_path / "log", "home", tmp_path)
+    with closing(logs.registry(connect(sqlite_url, patience=0.2), patience=20)) as home:
+        logs.open(home)
+        study = of(home)
+        study.submit("scan", grid(x=4))
+        job = study.job()
+        before = home.position
+        assert before is not None
+        # A reader that takes its time keeps a writer from its commit.
+        reader = sqlite3.connect(tmp_path / "registry.sqlite", isolation_level=None, check_same_thread=False)
+        reader.execute("begin")
+        reader.execute("select * from task").fetchone()
+        threading.Timer(1.5, reader.close).start()
+        claimed = home.claim(job, [1], 3)
+        assert [one.index for one in claimed] == [0, 1, 2]
+        assert home.position == before + 1 and study.states("scan") == "rrrp"
+        assert home.held(job) == [(1, 0, 1), (1, 1, 1), (1, 2, 1)]
 
 
 def test_a_hole_is_nothing_that_happened_and_is_remembered(group: Group) -> None:
