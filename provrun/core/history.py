@@ -42,14 +42,14 @@ class History(NamedTuple):
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
-    """What attempts shared, by digest in hex; ``inputs`` is the digest of the shared inputs, None without any."""
+    """What attempts shared, by digest in hex; ``inputs`` are those of the shared inputs, in the order of the recipe."""
 
     job: int
     code: str
     code_after: str | None
     environment: str
     host: str
-    inputs: str | None
+    inputs: tuple[str, ...] = ()
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,29 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, cast
 
-from provrun.core.canonical import decode, encode
+from provrun.core.canonical import decode
+from provrun.core.cohorts import CohortKey, cohort_of
 from provrun.core.history import Circumstances, History, Tried
 from provrun.core.states import Outcome, State
 from provrun.export.parameters import Parameters
 
 UNATTEMPTED = 0xFFFF
-
-
-class CohortKey(NamedTuple):
-    """What the attempts of a cohort share; digests in hex."""
-
-    code: str
-    environment: str
-    inputs: str | None
-    level: int
-    outcome: Outcome
-
-    def canonical(self) -> str:
-        """Write the key as it stands in a group's commitment."""
-        return encode({
-            "code": self.code, "environment": self.environment, "inputs": self.inputs, "kind": "cohort",
-            "level": self.level, "origin": None, "outcome": self.outcome.word,
-        })
 
 
 class Named(NamedTuple):
@@ -232,7 +216,7 @@ class Census:
         found = self._keys.get((attempt.context, attempt.outcome, level))
         if found is None:
             around = self._circumstances[attempt.context]
-            key = CohortKey(around.code, around.environment, around.inputs, level, attempt.outcome)
+            key = cohort_of(attempt, around, level)
             found = self.cohorts.setdefault(key, Cohort(key))
             found.contexts.add(attempt.context)
             found.jobs.add(around.job)

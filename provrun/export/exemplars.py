@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provrun.core.cohorts import CohortKey, cohort_of
 from provrun.core.history import Circumstances, Tried
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
-from provrun.export.census import CohortKey
 from provrun.export.maps import MapNodes
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class ExemplarNodes:
             name = page.r(f"{nodes.name}.{exemplar.task}.{attempt.number}")
             params = page.r(f"{name.localpart}.params")
             around = self._places(attempt.context)
-            key = CohortKey(
-                around.code, around.environment, around.inputs, self._level(exemplar.task), attempt.outcome
-            )
+            key = cohort_of(attempt, around, self._level(exemplar.task))
             part = nodes.summary.by_key[key]
             page.activity(
                 name, ["Attempt"], started=attempt.started,
@@ -81,7 +79,7 @@ class ExemplarNodes:
         self, name: QualifiedName, around: Circumstances, artifacts: Sequence[Artifact]
     ) -> list[QualifiedName]:
         things = self._nodes.things
-        found = [things.file(sha, size) for _, sha, size in things.known.files(around.inputs)]
+        found = things.inputs(around.inputs)
         found += [things.file(one.digest.hex(), one.size) for one in artifacts if one.role == "input"]
         for file in dict.fromkeys(found):
             self._nodes.page.used(name, file)
@@ -124,8 +122,7 @@ class ExemplarNodes:
                 page.generated(output, name)
 
     def _key(self, attempt: Tried, task: int) -> CohortKey:
-        around = self._places(attempt.context)
-        return CohortKey(around.code, around.environment, around.inputs, self._level(task), attempt.outcome)
+        return cohort_of(attempt, self._places(attempt.context), self._level(task))
 
 
 def _short(text: str) -> str | None:

@@ -138,12 +138,8 @@ class MapNodes:
             environment = things.environment(part.first.key.environment)
         page.associated(name, things.provrun, code)
         page.used(name, environment)
-        files = [
-            things.file(sha, size)
-            for inputs in sorted({c.key.inputs for c in part.cohorts if c.key.inputs})
-            for _, sha, size in things.known.files(inputs)
-        ]
-        inputs = [*dict.fromkeys(files), *([own] if own is not None else [])]
+        files = things.inputs(sha for inputs in sorted({c.key.inputs for c in part.cohorts}) for sha in inputs)
+        inputs = [*files, *([own] if own is not None else [])]
         for one in inputs:
             page.used(name, one)
         if part.succeeded:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from provrun.core.answers import SubmissionRecord
 from provrun.core.canonical import digest
+from provrun.core.cohorts import CohortKey, Grouping, ordered, pooled
 from provrun.core.history import Use
 from provrun.core.records import MapRecord
 from provrun.core.states import State
-from provrun.export.census import Census, Cohort, CohortKey, Named
+from provrun.export.census import Census, Cohort, Named
 from provrun.export.parameters import Parameters
-
-MOST_COHORTS = 64
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,13 @@ class Summary:
     def __post_init__(self) -> None:
         self.by_key: dict[CohortKey, Part] = {c.key: part for part in self.parts for c in part.cohorts}
 
+    def grouping(self) -> Grouping:
+        """Say in which group each task lies; positions are those of the parts."""
+        return Grouping(
+            [([c.key for c in part.cohorts], part.tail, part.position is not None) for part in self.parts],
+            unattempted=self.census.unattempted > 0,
+        )
+
     @property
     def unattempted_position(self) -> int | None:
         """The position of the group of tasks without an ended attempt, which is the last."""
@@ -110,21 +116,10 @@ class Summary:
         }).hex()
 
 
-def order(cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """Order cohorts by their first start, then by the canonical text of their key."""
-    return sorted(cohorts, key=lambda c: (c.first is None, c.first or 0, c.key.canonical()))
-
-
-def pool(cohorts: Sequence[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:
-    """Give published cohorts, in order: all as they are up to 64, beyond that the 62 largest and at most two tails."""
-    ordered = order(cohorts)
-    if len(ordered) <= MOST_COHORTS:
-        return [((cohort,), False) for cohort in ordered]
-    largest = sorted(ordered, key=lambda c: (-c.attempts, c.key.canonical()))[: MOST_COHORTS - 2]
-    kept = {id(cohort) for cohort in largest}
-    rest = [cohort for cohort in ordered if id(cohort) not in kept]
-    tails = [tuple(c for c in rest if c.succeeded), tuple(c for c in rest if not c.succeeded)]
-    return [((cohort,), False) for cohort in ordered if id(cohort) in kept] + [(tail, True) for tail in tails if tail]
+def pool(cohorts: Iterable[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:
+    """Give published cohorts in order, and of each whether it is a tail of many."""
+    in_order = ordered(cohorts, key=lambda c: c.key, first=lambda c: c.first)
+    return pooled(in_order, key=lambda c: c.key, attempts=lambda c: c.attempts)
 
 
 def choose_exemplars(parts: Sequence[Part], most: int = 8) -> list[Named]:

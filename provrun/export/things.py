@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from provrun.core.canonical import decode, digest, encode
+from provrun.core.canonical import digest, encode
 from provrun.core.code import Code
 from provrun.core.environment import Environment, Host
 from provrun.core.records import Recipe
@@ -27,21 +27,14 @@ class Captured:
 
 @dataclass(frozen=True)
 class Known:
-    """The interned records a page may name, by digest in hex."""
+    """The interned records a page may name, by digest in hex; ``sizes`` are those of shared inputs."""
 
     codes: Mapping[str, Captured]
     environments: Mapping[str, Environment]
     hosts: Mapping[str, Host]
-    inputs: Mapping[str, str]
+    sizes: Mapping[str, int]
     version: str
     orcid: str | None = None
-
-    def files(self, inputs: str | None) -> list[tuple[str, str, int]]:
-        """Give (path, SHA-256, size) of the shared inputs with this digest."""
-        if inputs is None:
-            return []
-        listed = cast("list[tuple[str, str, int]]", decode(self.inputs[inputs]))
-        return [(path, sha, size) for path, sha, size in listed]
 
 
 class Things:
@@ -105,6 +98,10 @@ class Things:
                 python=environment.python, container=environment.container, packages=len(environment.packages),
             )
         return name
+
+    def inputs(self, digests: Iterable[str]) -> list[QualifiedName]:
+        """Name shared inputs, each once."""
+        return [self.file(sha256, self.known.sizes[sha256]) for sha256 in dict.fromkeys(digests)]
 
     def file(self, sha256: str, size: int) -> QualifiedName:
         """Name an input file by its content."""

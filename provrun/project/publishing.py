@@ -147,7 +147,7 @@ def _known(reads: Reads, summaries: Summaries, orcid: str | None) -> Known:
     hosts = {around.host for around in summaries.circumstances().values()}
     return Known(
         codes=codes, environments={one.digest: reads.environment(one.digest) for one in reads.environments()},
-        hosts={digest: reads.host(digest) for digest in hosts}, inputs=summaries.shared_inputs(),
+        hosts={digest: reads.host(digest) for digest in hosts}, sizes=summaries.sizes_of_inputs(),
         version=__version__, orcid=orcid,
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import cast
 
+from provrun.core.canonical import decode
 from provrun.core.history import Circumstances, History, Tried, Use
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
@@ -20,7 +22,7 @@ from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx
 where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
 """
 _CIRCUMSTANCES = """
-select x.id, x.job_id, c.digest, after.digest, e.digest, h.digest, i.digest
+select x.id, x.job_id, c.digest, after.digest, e.digest, h.digest, i.body
 from context x join code c on c.id = x.code_id left join code after on after.id = x.code_after_id
   join environment e on e.id = x.environment_id join host h on h.id = x.host_id
   left join inputs i on i.id = x.inputs_id
@@ -50,14 +52,14 @@ class Summaries:
             id: Circumstances(
                 job=job, code=bytes(code).hex(), code_after=bytes(after).hex() if after is not None else None,
                 environment=bytes(environment).hex(), host=bytes(host).hex(),
-                inputs=bytes(inputs).hex() if inputs is not None else None,
+                inputs=tuple(sha for _, sha, _ in _files(inputs)),
             )
             for id, job, code, after, environment, host, inputs in self.db.fetch(_CIRCUMSTANCES)
         }
 
-    def shared_inputs(self) -> dict[str, str]:
-        """Give the canonical text [[path, SHA-256, size], ...] of shared inputs by their digest in hex."""
-        return {bytes(digest).hex(): body for digest, body in self.db.fetch("select digest, body from inputs")}
+    def sizes_of_inputs(self) -> dict[str, int]:
+        """Give the sizes of all shared inputs by their SHA-256."""
+        return {sha: size for (body,) in self.db.fetch("select body from inputs") for _, sha, size in _files(body)}
 
     def use(self, map: int, contexts: Sequence[int], outcomes: Sequence[Outcome]) -> Use:
         """Add up and rank the use of the ended attempts of a map under some contexts with some outcomes."""
@@ -90,3 +92,8 @@ class Summaries:
             (map,),
         )[0]
         return int(row[0]), int(row[1])
+
+
+def _files(body: str | None) -> list[tuple[str, str, int]]:
+    """Read shared inputs: (path, SHA-256, size)."""
+    return cast("list[tuple[str, str, int]]", decode(body)) if body is not None else []
