@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provrun.run.job import JOBS
+from provrun.run.job import JOBS, held
 
 if TYPE_CHECKING:
     from provrun.core.records import JobRecord
@@ -31,11 +31,24 @@ def remove(project: Project, job: JobRecord) -> None:
 
 
 def remove_old(project: Project, living: Collection[str]) -> None:
-    """Remove the files of jobs that were killed before they were entered; ``living`` are uuids of those that run."""
-    for path in (*(project.dir / JOBS).glob("*.lock"), *(project.dir / "tmp").glob("*.plan")):
+    """Remove the files of jobs that were killed when all was done but this, or before they were entered.
+
+    ``living`` are the uuids of those that run.
+    """
+    jobs, tmp = project.dir / JOBS, project.dir / "tmp"
+    found = [path for pattern in ("*.plan", "*.hosts", "*-rows") for path in tmp.glob(pattern)]
+    found += [path for path in jobs.glob("*.lock") if not held(path)]
+    left = {path: path.stem.removesuffix("-rows") for path in found}
+    left = {path: uuid for path, uuid in left.items() if uuid not in living}
+    if not left:
+        return
+    from shutil import rmtree
+
+    ended = {job.uuid for job in project.reads.jobs() if job.ended is not None}
+    for path, uuid in left.items():
         with suppress(FileNotFoundError):
-            if path.stem not in living and path.stat().st_mtime < time.time() - _OLD:
-                _unlink(path)
+            if uuid in ended or path.stat().st_mtime < time.time() - _OLD:
+                rmtree(path, ignore_errors=True) if path.is_dir() else _unlink(path)
 
 
 def _unlink(path: Path) -> None:

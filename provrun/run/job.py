@@ -67,7 +67,7 @@ def is_over(job: JobRecord, folder: Path) -> bool | None:
     if owner.get("boot") != boot_id():
         # The same host after a restart runs nothing of before; another host's processes cannot be seen from here.
         return True if owner.get("host") == os.uname().nodename else None
-    if not _held(folder / JOBS / str(owner.get("lock"))):
+    if not held(folder / JOBS / str(owner.get("lock"))):
         return True
     pid = owner.get("pid")
     process = read_process(pid) if isinstance(pid, int) else None
@@ -84,7 +84,8 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _held(path: Path) -> bool:
+def held(path: Path) -> bool:
+    """Tell whether somebody holds the lock of a file."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
