@@ -144,6 +144,28 @@ def test_a_requeued_job_goes_on_and_has_one_successor(
     invariants()
 
 
+@pytest.mark.parametrize("requeued", [False, True])
+def test_a_preempted_job_is_no_cancelled_one(
+    runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants, requeued: bool
+) -> None:
+    runs.submit("t", ["sh", "-c", witness.shell("{x}") + GATED], 4)
+    option = ["--option", "requeue="] if requeued else []
+    (row,) = launch(runs, "--nodes", "1", "--slots", "2", "--time", "60", *option)
+    until(lambda: len(witness.lines()) == 2, "two tasks began")
+    node = slurm("squeue", "--noheader", "--states=RUNNING", "--format=%N").strip()
+    slurm("sbatch", "--partition=urgent", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    if requeued:  # which waits two minutes by itself
+        slurm.until(lambda: slurm.state(row["scheduler_id"]) == "PENDING", "it waits for its turn again")
+        slurm("scontrol", "update", f"JobId={row['scheduler_id']}", "StartTime=now")
+    slurm.until(lambda: len(witness.lines()) >= 4, "two tasks began again")
+    (runs.root / "gate").touch()
+    slurm.until(lambda: not slurm.jobs(), "all of it is over")
+    assert runs.counts("t") == {"succeeded": 4}, said(runs)
+    assert outcomes(runs, 4) <= {Outcome.SUCCEEDED, Outcome.LOST, Outcome.CANCELLED}
+    assert list((runs.root / ".provrun" / "launch").glob("*.cancelled")) == []
+    invariants()
+
+
 def test_two_allocations_without_anything_recorded_end_a_chain_with_a_reason(
     runs: Runs, witness: Witness, slurm: Slurm, invariants: Invariants
 ) -> None:
@@ -208,6 +230,18 @@ def test_a_death_inside_an_allocation_costs_a_new_start_on_the_nodes_that_respon
     # Slurm may leave the manager the time to give back what it has.
     assert outcomes(runs, 8) <= {Outcome.SUCCEEDED, Outcome.LOST, Outcome.CANCELLED}
     invariants()
+
+
+def test_open_mpi_spans_the_nodes_of_an_allocation(
+    runs: Runs, witness: Witness, slurm: Slurm, mpi_launchers: dict[str, Launcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in mpi_launchers["openmpi"].environ.items():
+        monkeypatch.setenv(variable, value)
+    runs.submit("t", ["sh", "-c", witness.shell("$SLURMD_NODENAME") + "; sleep 0.3"], 12)
+    launch(runs, "--nodes", "2", "--slots", "2", "--time", "60", "--resubmit", "off")
+    slurm.until(lambda: not slurm.jobs(), "the job is over")
+    assert runs.counts("t") == {"succeeded": 12}, said(runs)
+    assert [job.ranks for job in jobs(runs)] == [2]
 
 
 def test_a_killed_batch_shell_ends_its_job_and_the_next_one_goes_on(
