@@ -27,6 +27,7 @@ from provrun.run.relay import relay
 LEAVING = 3
 """The level at which nothing is waited for."""
 
+_OF_A_HOST = ("SLURMD_NODENAME", "SLURM_NODEID", "SLURM_TOPOLOGY_ADDR")
 _MOMENT = 0.3  # seconds by which signals to processes of one job may be apart
 
 
@@ -67,20 +68,26 @@ def take_part(path: Path) -> None:
     if not plan.mpi:
         path.unlink(missing_ok=True)
         setting = _setting(plan, 0)
-        _lead(project, setting, Local(starter(project, setting, 0, plan.environ)), None, Line(plan.line))
+        _lead(project, setting, Local(starter(project, setting, 0, _environ(plan))), None, Line(plan.line))
         return
     rank = launched_rank(os.environ)
     # Before MPI: what it opens must not be inherited.
-    local = Local(starter(project, _setting(plan, rank), rank, plan.environ)) if rank is not None else None
+    local = Local(starter(project, _setting(plan, rank), rank, _environ(plan))) if rank is not None else None
     world = World(len(plan.slots))
     setting = _setting(plan, world.rank)
-    local = local or Local(starter(project, setting, world.rank, plan.environ))
+    local = local or Local(starter(project, setting, world.rank, _environ(plan)))
     with world.together():
         if world.rank == 0:
             path.unlink(missing_ok=True)  # all have read it; who wrote it may be gone
             _lead(project, setting, local, world, Line(plan.line))
         else:
             _follow_manager(setting, local, world)
+
+
+def _environ(plan: RankPlan) -> dict[str, str]:
+    """Give what tasks find as environment: that of before the launcher, but for what names this host."""
+    own = {name: os.environ[name] for name in _OF_A_HOST if name in os.environ and name in plan.environ}
+    return {**plan.environ, **own}
 
 
 def _setting(plan: RankPlan, rank: int) -> Setting:

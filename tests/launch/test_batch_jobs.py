@@ -232,16 +232,16 @@ def test_a_death_inside_an_allocation_costs_a_new_start_on_the_nodes_that_respon
     invariants()
 
 
-def test_open_mpi_spans_the_nodes_of_an_allocation(
-    runs: Runs, witness: Witness, slurm: Slurm, mpi_launchers: dict[str, Launcher], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mpi", ["mpich", "openmpi"], indirect=True)
+def test_an_allocation_is_used_on_all_its_nodes_and_tasks_know_theirs(
+    runs: Runs, witness: Witness, slurm: Slurm, mpi: Launcher
 ) -> None:
-    for variable, value in mpi_launchers["openmpi"].environ.items():
-        monkeypatch.setenv(variable, value)
-    runs.submit("t", ["sh", "-c", witness.shell("$SLURMD_NODENAME") + "; sleep 0.3"], 12)
+    runs.submit("t", ["sh", "-c", witness.shell("$SLURMD_NODENAME $SLURM_OVERLAP") + "; sleep 0.3"], 12)
     launch(runs, "--nodes", "2", "--slots", "2", "--time", "60", "--resubmit", "off")
     slurm.until(lambda: not slurm.jobs(), "the job is over")
     assert runs.counts("t") == {"succeeded": 12}, said(runs)
     assert [job.ranks for job in jobs(runs)] == [2]
+    assert set(witness.lines()) == {"n1 1", "n2 1"}
 
 
 def test_a_killed_batch_shell_ends_its_job_and_the_next_one_goes_on(
