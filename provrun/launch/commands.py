@@ -36,21 +36,26 @@ _GONE = re.compile(
 
 
 class Budget:
-    """At most 40 calls at once and 4 a minute more, counted in a file for all processes of a project on this host."""
+    """At most 40 calls at once and 4 a minute more, counted in a file for all processes of a user in a project."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self.path = path
         self._now = now
 
     def take(self) -> float:
-        """Take one call; give 0, or after how many seconds there will be one."""
+        """Take one call; give 0, or after how many seconds there will be one.
+
+        What cannot be counted, as on a full disk, may be called: cancelling must go on.
+        """
         import fcntl
 
-        with self.path.open("a+", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        wait = 0.0
+        with suppress(OSError), self.path.open("a+", encoding="ascii") as file:
+            with suppress(OSError):  # a file system without locks: several processes may then take the same call
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             now = self._now()
-            left, at = _numbers(file.read(), now)
+            left, at = _numbers(file.read(100), now)
             left = min(BURST, left + max(0.0, now - at) * RATE)
             wait = 0.0 if left >= 1 else (1 - left) / RATE
             file.truncate(0)
@@ -67,7 +72,7 @@ class Scheduler:
         self.dialect = dialect
         self._environ = dict(os.environ if environ is None else environ)
         self._patience = patience
-        self._budget = Budget(folder / "budget")
+        self._budget = Budget(folder / f"budget-{os.getuid()}")  # schedulers count by user
 
     def submit(self, script: Path, request: Request) -> str:
         """Submit a script and give the scheduler's id of the job."""

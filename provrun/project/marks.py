@@ -15,7 +15,7 @@ FOLDER = "launch"
 def folder(project: Project) -> Path:
     """Give the folder of plans, scripts, captured output and marks of batch jobs, made if need be."""
     path = project.dir / FOLDER
-    path.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(exist_ok=True)  # others of a group may launch as well; plans are their owners' alone
     return path
 
 
@@ -47,13 +47,13 @@ def ended_path(project: Project, uuid: str) -> Path:
 def mark_ended(project: Project, uuid: str) -> None:
     """Say that nothing of an allocation runs any more."""
     folder(project)
-    ended_path(project, uuid).touch(mode=0o600)
+    ended_path(project, uuid).touch()
 
 
 def mark_cancelled(project: Project, chain: str) -> None:
     """Let a chain end: no successor is submitted any more, and one that is there exits at once."""
     folder(project)
-    cancelled_path(project, chain).touch(mode=0o600)
+    cancelled_path(project, chain).touch()
 
 
 def is_cancelled(project: Project, chain: str) -> bool:

@@ -59,7 +59,7 @@ class Case:
 
     def wait(self, seconds: float) -> None:
         """Let what is remembered be older by so much."""
-        path = self.project.dir / FOLDER / "answers"
+        path = self.project.dir / FOLDER / f"answers-{os.getuid()}"
         seen = msgspec.json.decode(path.read_bytes())
         for each in seen.values():
             for name in ("at", "absent"):
@@ -97,7 +97,7 @@ def test_an_id_that_was_given_to_another_job_says_nothing(project: Project, stan
         stand_ins.answer("squeue", answer)
         case = Case(project)
         assert case.verdict().over is None
-        (project.dir / FOLDER / "answers").unlink()
+        (project.dir / FOLDER / f"answers-{os.getuid()}").unlink()
 
 
 def test_a_name_as_slurm_gives_it_after_a_requeue_is_still_ours(project: Project, stand_ins: StandIns) -> None:
@@ -281,9 +281,9 @@ def test_what_a_real_slurm_says_is_evidence(project: Project, slurm: Slurm, tmp_
         slurm("scancel", str(each.job.owner["id"]))
         slurm.ended(str(each.job.owner["id"]))
     assert ours.verdict(fresh=0).over is True
-    (project.dir / FOLDER / "answers").unlink()
+    (project.dir / FOLDER / f"answers-{os.getuid()}").unlink()
     assert others.verdict(fresh=0).over is None
     unknown = Case(project)
     unknown.job = msgspec.structs.replace(ours.job, owner={**ours.job.owner, "id": "999999"})
-    (project.dir / FOLDER / "answers").unlink()
+    (project.dir / FOLDER / f"answers-{os.getuid()}").unlink()
     assert unknown.verdict(fresh=0).over is None
