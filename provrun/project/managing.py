@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 FAILED = 3
 STOPPED = 75
-NAMED = 3  # tasks that are left of which a reason tells by name
+NAMED = 3  # tasks that are left for one reason of which it tells by name
+MOST_SAID = 5  # such lines
 _ANSWER = 10.0  # seconds that a scheduler may take to say when somebody's own allocation ends
 LEAVING = 2.0  # seconds that leaving at once may take to write down what is there
 SIGNALLED = 128  # and the number of the signal
@@ -202,9 +203,15 @@ def _left_over(project: Project, setting: Setting, left: Sequence[LeftTasks] = (
 
 
 def _named(left: Sequence[LeftTasks], names: Mapping[int, str]) -> list[str]:
-    """Say of single tasks why they were left."""
-    named = [f"{names[one.map]}/{one.index} is {one.why}" for one in left if one.index is not None]
-    return named[:NAMED] + ([f"and {len(named) - NAMED} more like these"] if len(named) > NAMED else [])
+    """Say of single tasks why they were left, by their names as long as it is few for the same reason."""
+    whys: dict[str, list[str]] = {}
+    for one in left:
+        if one.index is not None:
+            whys.setdefault(one.why, []).append(f"{names[one.map]}/{one.index}")
+    said = []
+    for why, tasks in whys.items():
+        said += [f"{task} is {why}" for task in tasks] if len(tasks) <= NAMED else [f"{len(tasks)} tasks are {why}"]
+    return said[:MOST_SAID] + ([f"and {len(said) - MOST_SAID} more like these"] if len(said) > MOST_SAID else [])
 
 
 def _left(maps: Sequence[MapRecord]) -> int:
