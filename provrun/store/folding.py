@@ -46,12 +46,15 @@ class Folding(Registry):
         *,
         renew: Callable[[], Database] | None = None,
         closed: Callable[[str], None] | None = None,
+        left: Callable[[bool], None] | None = None,
         patience: float = PATIENCE,
     ) -> None:
         super().__init__(database)
         self._find = find
         self._renew = renew
         self._on_closed = closed
+        self._on_left = left
+        self._worked = False
         self._patience = patience
         self._direct = Registry(database)
         self._log: Log | None = None
@@ -66,6 +69,13 @@ class Folding(Registry):
         found = database.one("select uuid from log where open=1")
         if found is not None:
             self._attach(str(found[0]))
+
+    def close(self) -> None:
+        """Close the connection, and leave what only a job needed."""
+        super().close()
+        if self._on_left is not None:
+            self._on_left(self._worked)
+            self._on_left = None
 
     # The log
 
@@ -230,6 +240,7 @@ class Folding(Registry):
     def _live(self, job: int, uuid: str) -> None:
         """Give signs of life of a job from now on."""
         self._job = (job, uuid)
+        self._worked = True
         self._beaten_at = float("-inf")
         if self._log is not None:
             self._beat(self._log)

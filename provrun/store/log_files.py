@@ -97,11 +97,6 @@ class LogFiles:
                         merged[each] = max(merged.get(each, 0), end)
         return Head(last, "", tuple(merged[level] for level in sorted(merged)))
 
-    @property
-    def exists(self) -> bool:
-        """Tell whether the log has not been removed."""
-        return (self.folder / HEAD).exists()
-
     def read(self, start: int) -> Iterator[Entry]:
         """Give the entries from a position on, to the end or to the first that is not sound: see `stuck`."""
         self.stuck = None

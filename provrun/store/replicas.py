@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,11 +21,13 @@ from provrun.store import plan
 from provrun.store.database import Database, LogIsOpen, SqliteDatabase
 from provrun.store.entries import Entry
 from provrun.store.folding import PATIENCE
+from provrun.store.host_lock import is_shared
 from provrun.store.log import Log, sync
 from provrun.store.log_files import LogFiles
 from provrun.store.replica import Replica
 
 CURRENT = "current"
+LOCAL = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 MUCH = 5000  # entries after the plan that are worth another one when jobs are added
 OLD = 14 * 86_400  # seconds without use after which a replica of another log is removed
 
@@ -51,7 +51,7 @@ class Logs:
     def __init__(self, folder: Path, host: str, scratch: Path | None = None) -> None:
         self.folder = folder
         self.host = host
-        self._scratch = scratch or Path(tempfile.gettempdir())
+        self._scratch = scratch or Path(os.environ.get("TMPDIR") or "/tmp")
         self._writer = f"{host}:{os.getpid()}"
 
     def current(self) -> Current | None:
@@ -86,7 +86,7 @@ class Logs:
                         (uuid, 0, first.digest, time.time_ns() // 1000),
                     )
         except BaseException as error:
-            shutil.rmtree(self.folder / uuid, ignore_errors=True)
+            _remove(self.folder / uuid)
             if not isinstance(error, LogIsOpen):
                 raise
         registry.fold()  # finishes what has begun
@@ -193,24 +193,59 @@ class Logs:
         found = self.current()
         if found is not None and found.uuid == uuid:
             (self.folder / CURRENT).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / uuid, ignore_errors=True)
+        _remove(self.folder / uuid)
 
     # Other hosts
 
     def private(self, current: Current, *, patience: float = PATIENCE) -> Replica:
         """Give the replica that this host's processes of this user share, made from the plan if there is none."""
-        folder = self._place(current)
+        folder, users = self._enter(current)
         name = _identity(folder)
         log = Log(self.folder / current.uuid, name, self._writer)
 
         def renew() -> Database:
             return self._begin(folder, self.current() or current, anew=True)
 
-        return Replica(self._begin(folder, current), lambda _: log, renew=renew, patience=patience)
+        def leave(worked: bool) -> None:
+            # Whoever asks often needs it again; behind the last manager of a node nobody may come for long.
+            try:
+                if worked:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(folder)
+            except BlockingIOError:
+                pass  # others are still here
+            finally:
+                os.close(users)
+
+        try:
+            return Replica(
+                self._begin(folder, current), lambda _: log, renew=renew, left=leave, patience=patience
+            )
+        except BaseException:
+            os.close(users)
+            raise
+
+    def _enter(self, current: Current) -> tuple[Path, int]:
+        """Give the folder of this host's replica, and a descriptor that keeps others from removing it."""
+        while True:
+            folder = self._place(current)
+            try:
+                users = os.open(folder / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(users, fcntl.LOCK_SH)
+            with suppress(FileNotFoundError):
+                if (folder / "users").stat().st_ino == os.fstat(users).st_ino:
+                    return folder, users
+            os.close(users)  # somebody has removed it at this moment
 
     def _place(self, current: Current) -> Path:
         """Give the folder of this host's replica; it is nobody else's."""
-        mine = self._scratch / f"provrun-{os.getuid()}"
+        scratch = self._scratch
+        if is_shared(scratch):
+            # Its files would be written over the network that the log is to spare, under locks that may not hold.
+            scratch = next((place for place in LOCAL if os.access(place, os.W_OK) and not is_shared(place)), scratch)
+        mine = scratch / f"provrun-{os.getuid()}"
         mine.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = mine.lstat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -290,5 +325,11 @@ def _remove_old(folder: Path) -> None:
     """Remove replicas that nobody has used for long."""
     for one in folder.iterdir():
         if time.time() - one.stat().st_mtime > OLD:
-            shutil.rmtree(one, ignore_errors=True)
+            _remove(one)
+
+
+def _remove(folder: Path) -> None:
+    from shutil import rmtree  # late: few need it
+
+    rmtree(folder, ignore_errors=True)
 

@@ -180,6 +180,24 @@ def test_a_registry_that_went_another_way_says_so(sqlite_url: str, tmp_path: Pat
         one.close()
 
 
+def test_the_last_manager_of_a_host_takes_its_replica_away(group: Group) -> None:
+    scratch = group.folder / "scratch-node"
+    first, second, asking = (group.private("node") for _ in range(3))
+    for replica in (first, second):
+        of(replica).job()
+    assert len(list(scratch.glob("*/*/replica.sqlite"))) == 1
+    first.close()
+    assert asking.fold() and list(scratch.glob("*/*/replica.sqlite")) != []
+    asking.close()
+    assert list(scratch.glob("*/*/replica.sqlite")) != []
+    second.close()
+    assert list(scratch.glob("*/*")) == []
+    with closing(group.private("node")) as again:
+        assert again.fold()
+    # One that only asks leaves it to those who ask next.
+    assert len(list(scratch.glob("*/*/replica.sqlite"))) == 1
+
+
 def test_a_replica_with_a_broken_file_begins_anew(group: Group) -> None:
     of(group.others[0]).submit("scan", grid(x=2))
     [path] = (group.folder / "scratch-host0").glob("*/*/replica.sqlite")
