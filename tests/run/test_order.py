@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import subprocess
 import sys
@@ -46,6 +47,20 @@ def test_tasks_that_ran_before_go_longest_first(runs: Runs) -> None:
     longest = sorted(range(5), key=lambda x: -seconds[x])
     # The shortest differ by less than a busy machine may take to start them.
     assert starts(runs, "scan", 2)[:3] == longest[:3]
+
+
+def test_ten_tasks_a_slot_take_hardly_longer_than_a_manager_without_any_cost_would_need(
+    runs: Runs, project_dir: Path
+) -> None:
+    (project_dir / "nap.py").write_text("import time\n\n\ndef nap(x):\n    time.sleep(0.2 + x / 2000)\n")
+    runs.submit("scan", "nap.py:nap", 80)
+    runs.run("scan", slots=8)
+    spans = [(ended.started or 0, ended.wall or 0) for x in range(80) for ended in runs.attempts("scan", x)]
+    free = [0] * 8
+    for _, wall in spans:  # as they really were: on a busy machine a sleep takes longer
+        heapq.heapreplace(free, free[0] + wall)
+    took = max(started + wall for started, wall in spans) - min(started for started, _ in spans)
+    assert max(free) / took > 0.6, "slots waited for the manager"
 
 
 def test_tasks_of_higher_priority_overtake_those_that_a_job_has_claimed(runs: Runs, project_dir: Path) -> None:
