@@ -13,7 +13,7 @@ from provrun.core.dispatcher import WALLTIME, Dispatcher
 from provrun.core.events import Left as LeftTasks
 from provrun.core.records import JobRecord
 from provrun.core.states import State
-from provrun.errors import StorageFailed
+from provrun.errors import StorageFailed, Unavailable
 from provrun.launch.commands import Scheduler
 from provrun.launch.dialects import named
 from provrun.launch.inside import allocation, ends
@@ -42,6 +42,7 @@ STOPPED = 75
 NAMED = 3  # tasks that are left for one reason of which it tells by name
 MOST_SAID = 5  # such lines
 _ANSWER = 10.0  # seconds that a scheduler may take to say when somebody's own allocation ends
+_OPENINGS = 5  # times that the log may be closed by the last job of before while this one begins
 LEAVING = 2.0  # seconds that leaving at once may take to write down what is there
 SIGNALLED = 128  # and the number of the signal
 
@@ -56,6 +57,19 @@ def manage(
     library: str | None = None,
 ) -> RunSummary:
     """Be the manager of a job whose agents are there; ``library`` is the MPI library that joins them."""
+    for _ in range(_OPENINGS):
+        try:
+            return _manage(project, setting, local, person, show, remote, library)
+        except Unavailable:
+            if not project.log_closed:
+                raise
+    return _manage(project, setting, local, person, show, remote, library)
+
+
+def _manage(
+    project: Project, setting: Setting, local: Local, person: Person, show: Show, remote: Remote | None,
+    library: str | None,
+) -> RunSummary:
     open_for_run(project)
     with Ownership(project.dir, setting.uuid) as owner:
         for line in (*heal(project), *describe(recover(project))):

@@ -121,6 +121,11 @@ class Project:
         return self._registry
 
     @property
+    def log_closed(self) -> bool:
+        """Tell whether the log that was used last has been closed by others; the next use opens what there is now."""
+        return self._registry is not None and self._registry.over
+
+    @property
     def reads(self) -> Reads:
         """The registry for questions, opened when first asked for, without loading what writes.
 

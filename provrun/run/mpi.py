@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 TAG = 7
+_PAUSE = 0.0002  # seconds between looks whether all ranks are about to leave
 
 
 class World:
@@ -93,8 +95,16 @@ class World:
         self.close()
 
     def close(self) -> None:
-        """Wait until everything sent has arrived, then leave MPI together with all other ranks."""
-        for request, _ in self._sent:
-            request.Wait()
+        """Wait until everything sent has arrived, then leave MPI together with all other ranks.
+
+        What others have sent meanwhile is dropped: MPI refuses to go while a message has not been received.
+        """
+        together = None
+        while together is None or not together.Test():
+            self.receive()
+            if together is None and not self._sent:
+                together = self._comm.Ibarrier()
+            time.sleep(_PAUSE)
+        self.receive()
         self._comm.Free()
         self._mpi.Finalize()
