@@ -39,6 +39,9 @@ soak: packages $(VENV)/.for-test ## kill runs at random, more than 500 times (SE
 docs: packages $(VENV)/.for-test ## build the documentation into site/
 	@$(BIN)/python .ci/reference-page commands >docs/reference/commands.md
 	@$(BIN)/python .ci/reference-page states >docs/reference/states.md
+	@$(BIN)/python .ci/reference-page vocabulary >docs/reference/vocabulary.md
+	@$(BIN)/python .ci/reference-page context >provrun/export/vocabulary/context.jsonld
+	@mkdir -p docs/vocabulary && cp provrun/export/vocabulary/*.ttl provrun/export/vocabulary/*.jsonld docs/vocabulary
 	@$(BIN)/python -c 'from provrun.core.states import drawing; print(drawing())' | dot -Tsvg >docs/reference/states.svg
 	@$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"

@@ -6,10 +6,12 @@ import io
 import re
 from collections.abc import Callable
 
+import pyoxigraph
 import pytest
 from prov.model import ProvDocument
-from rdflib import Dataset, Graph, URIRef
+from rdflib import XSD, Dataset, Graph, Literal, URIRef
 from rdflib.compare import isomorphic
+from rdflib.term import Node
 
 from fixtures.constraints import violations
 from fixtures.study import Study, grid
@@ -40,6 +42,29 @@ def test_every_rdf_format_holds_the_same_triples(study: Study, write: Write) -> 
     for subject, predicate, value, _ in dataset.quads():
         together.add((subject, predicate, value))
     assert isomorphic(turtle, together)
+
+
+@pytest.mark.parametrize("format", ["turtle", "nt", "jsonld", "trig"])
+def test_two_readers_of_rdf_agree_triple_by_triple(study: Study, write: Write, format: str) -> None:
+    tell(study)
+    forms = {
+        "turtle": pyoxigraph.RdfFormat.TURTLE, "nt": pyoxigraph.RdfFormat.N_TRIPLES,
+        "jsonld": pyoxigraph.RdfFormat.JSON_LD, "trig": pyoxigraph.RdfFormat.TRIG,
+    }
+    text = write(format)
+    dataset = Dataset()
+    dataset.parse(data=text, format={**RDF, "trig": "trig"}[format])
+    one = {(s.n3(), p.n3(), _exact(o)) for s, p, o, _ in dataset.quads()}
+    other = {(str(q.subject), str(q.predicate), str(q.object)) for q in pyoxigraph.parse(text, format=forms[format])}
+    assert len(one) > 500
+    assert one == other
+
+
+def _exact(node: Node) -> str:
+    """Write an object as N-Triples has it: a string without its datatype."""
+    if isinstance(node, Literal) and node.datatype is not None and node.datatype != XSD.string:
+        return f"{Literal(str(node)).n3()}^^<{node.datatype}>"
+    return Literal(str(node)).n3() if isinstance(node, Literal) else node.n3()
 
 
 def test_trig_keeps_the_page_in_its_own_graph_and_what_it_says_of_itself_outside(study: Study, write: Write) -> None:
