@@ -99,7 +99,7 @@ class Claiming:
         asked, lane = self.asked, self._lane
         self.asked = self._lane = None
         if asked is not None and lane is not None and asked.above is None:
-            lane.dry = n < asked.limit and complete
+            lane.dry = lane.exhausted = n < asked.limit and complete
 
     def _free(self, needs: Needs) -> int:
         if needs.nodes:

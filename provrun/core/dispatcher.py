@@ -167,7 +167,7 @@ class Dispatcher:
             self._awaited = 0
         if now - self._looked >= POLL:
             self._looked = now
-            self._waiting.moisten()
+            self._waiting.moisten(known=False)
             if self._reason is None and not self._claims.behind(self._unrecorded):
                 urgent = self._claims.peek()
                 if urgent is not None:
@@ -186,8 +186,7 @@ class Dispatcher:
         self._agents.join(event.agent, Agent(event.slots, event.node, event.gpus, event.memory))
         self._awaited -= 1
         self._handing.replan = True
-        if self._joined_at is None:
-            self._joined_at = self._ending.now
+        self._joined_at = self._ending.now if self._joined_at is None else self._joined_at
         if self._reason is None:
             self._agents.hungry.add(event.agent)
             self._waiting.moisten()
@@ -295,6 +294,7 @@ class Dispatcher:
 
     def _release(self, tasks: list[Claimed], out: list[Instruction]) -> None:
         if tasks:
+            self._waiting.returned(tasks)
             out.append(Release(keys(tasks)))
 
     def _revoked(self, event: TasksRevoked, out: list[Instruction]) -> None:
@@ -378,7 +378,7 @@ class Dispatcher:
             for needs, lane in self._waiting.lanes.items():
                 self._leaving.lack(needs, lane.maps)
         if self._reason is None:
-            self._reason = WALLTIME if any(left.late for left in self._leaving.all()) else ""
+            self._reason = WALLTIME if self._leaving.late(self._waiting) else ""
         self.finished = True
         out.append(Finish(self._reason))
 

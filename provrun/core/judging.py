@@ -52,6 +52,7 @@ class Judge:
 
     def stopped(self, task: Claimed, seconds: float | None) -> Verdict:
         """Judge an attempt that was stopped by no fault of its task; ``seconds``: how long, if the walltime came."""
+        self.repeats = True
         if seconds is None:
             result = unseen(task, Outcome.CANCELLED)
         else:

@@ -86,6 +86,13 @@ class Leaving:
             why = describe_lack(needs, self._agents.values())
             self._lacking.update((map, Left(map, None, why)) for map in maps)
 
+    def late(self, waiting: Waiting) -> bool:
+        """Tell whether tasks are left for want of time, as far as is known."""
+        late = {left.map for left in self._maps.values() if left.late}
+        if any(not waiting.lanes[waiting.needs[map]].exhausted for map in late):
+            return True
+        return any(left.late for tasks in self._tasks.values() for left in tasks.values())
+
     def all(self) -> list[Left]:
         """Give everything that was left."""
         maps = self._maps | self._lacking

@@ -20,9 +20,9 @@ def keys(tasks: Iterable[Claimed]) -> list[Key]:
 class Lane:
     """The waiting tasks with the same needs, in runs of one map and priority: larger priority first, then as they came.
 
-    ``maps`` are those that have such tasks; ``dry`` tells that the registry had no more of them when it was asked last,
-    ``since`` when one of its tasks has been handed over last or the first began to wait. ``place`` is its rank among
-    all lanes now, the first being 0.
+    ``maps`` are those that have such tasks. ``dry`` tells that the registry had no more of them when it was asked last,
+    ``exhausted`` that nothing has happened since by which this job knows of more. ``since`` is when one of its tasks
+    was handed over last, or the first began to wait, ``place`` its rank among all lanes now, the first being 0.
     """
 
     def __init__(self, needs: Needs) -> None:
@@ -31,6 +31,7 @@ class Lane:
         self.runs: list[list[Claimed]] = []
         self.n = 0
         self.dry = False
+        self.exhausted = False
         self.since = 0.0
         self.place = 0
 
@@ -157,10 +158,16 @@ class Waiting:
         """Tell whether there are maps with tasks that none of these agents can run."""
         return any(lane.maps and not fits(lane.needs, agents) for lane in self.lanes.values())
 
-    def moisten(self) -> None:
-        """Take for possible that the registry has more tasks of every lane."""
+    def moisten(self, *, known: bool = True) -> None:
+        """Take for possible (or ``known``) that the registry has more tasks of every lane."""
         for lane in self.lanes.values():
             lane.dry = False
+            lane.exhausted = lane.exhausted and not known
+
+    def returned(self, tasks: Iterable[Claimed]) -> None:
+        """Take note that the registry gets tasks back."""
+        for map in {task.map for task in tasks}:
+            self.lanes[self.needs[map]].exhausted = False
 
 
 def _run_of(task: Claimed) -> tuple[int, int]:

@@ -85,11 +85,23 @@ def test_nothing_starts_that_would_not_end_in_time() -> None:
     dispatcher.handle(ResultsCame(0, [result_of(claimed(1), wall=600_000_000)]))
     out = dispatcher.handle(Tick(HOUR - MARGIN - 90.0))
     assert not any(isinstance(done, Claim) for done in out)
-    assert dispatcher.handle(Recorded(1, 0)) == [Claim(1, ())]  # maps that have appeared may have shorter ones
+    # By what was recorded there are more; maps that have appeared may have shorter ones.
+    assert dispatcher.handle(Recorded(1, 3)) == [Claim(1, ())]
     assert dispatcher.handle(TasksClaimed([])) == [Finish(WALLTIME)]
     (left,) = dispatcher.left()
     assert left.late
     assert (left.map, left.index) == (1, None)
+
+
+def test_a_job_that_has_done_all_shortly_before_its_end_did_not_end_by_it() -> None:
+    dispatcher = measured(Policy(), 600.0, deadline=HOUR)
+    dispatcher.handle(Tick(HOUR - MARGIN - 700.0))
+    dispatcher.handle(TasksClaimed([claimed(1)]))
+    assert dispatcher.handle(TasksClaimed([])) == []  # no more of them
+    dispatcher.handle(Tick(HOUR - MARGIN - 90.0))
+    dispatcher.handle(ResultsCame(0, [result_of(claimed(1), wall=600_000_000)]))
+    assert dispatcher.handle(Recorded(1, 0)) == [Claim(1, ())]
+    assert dispatcher.handle(TasksClaimed([])) == [Finish("")]
 
 
 def test_claimed_tasks_that_would_not_end_any_more_go_back() -> None:
