@@ -25,13 +25,6 @@ GATED = "; while [ ! -e gate ]; do sleep 0.05; done"
 BATCH = "provrun.cli.batch"
 
 
-@pytest.fixture
-def mpich(mpi_launchers: dict[str, Launcher], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let jobs find MPICH, which works with every way to start ranks."""
-    for variable, value in mpi_launchers["mpich"].environ.items():
-        monkeypatch.setenv(variable, value)
-
-
 def launch(runs: Runs, *words: str) -> list[dict[str, Any]]:
     """Hand jobs in, by a process that is gone when this returns."""
     command = [sys.executable, "-m", "provrun", "launch", "t", "--json", "--scheduler", "slurm", *words]

@@ -58,7 +58,7 @@ def test_without_any_launcher_that_works_the_reason_is_told(runs: Runs) -> None:
 
 def test_one_process_is_a_round_without_mpi(runs: Runs, witness: Witness) -> None:
     # The first task kills the manager, once: it is the parent of the parent of its parent.
-    kill = "[ -e killed ] || { touch killed; kill -9 $(cut -d" " -f4 /proc/$PPID/stat); sleep 60; }; "
+    kill = "[ -e killed ] || { touch killed; kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 60; }; "
     runs.submit("t", ["sh", "-c", kill + witness.shell("{x}")], 4)
     project = runs.project()
     with Supervisor(project, Alone(1), show=runs.heard) as supervisor:
