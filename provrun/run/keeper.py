@@ -28,7 +28,7 @@ from provrun.run.contexts import Contexts
 
 MANY = 5000  # attempts that are worth a transaction
 MOST = 10_000  # attempts in one transaction
-LINGER = 0.2  # seconds between transactions while nobody waits: each one costs syncs
+LINGER, LONGEST = 0.2, 5.0  # seconds between transactions while nobody waits, five times as long as one takes
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -169,7 +169,7 @@ class Keeper:
         self._released: list[Key] = []
         self._hurry = False
         self._end: Close | Leave | None = None
-        self._recorded_at = 0.0
+        self._due = 0.0
         self._maps: dict[int, RunMap] = {}
         self._appearing = Appearing(registry, names, maps)
         self._threads = [
@@ -246,11 +246,11 @@ class Keeper:
         """Take in what else is there; without anybody waiting, give a transaction the time to become large."""
         while not self._orders.empty() or self._may_wait():
             with suppress(Empty):
-                self._take(self._orders.get(timeout=max(0.0, self._recorded_at + LINGER - time.monotonic())))
+                self._take(self._orders.get(timeout=max(0.0, self._due - time.monotonic())))
 
     def _may_wait(self) -> bool:
         urgent = self._hurry or self._wanted is not None or self._released or self._end is not None
-        return not urgent and 0 < len(self._waiting) < MANY and time.monotonic() < self._recorded_at + LINGER
+        return not urgent and 0 < len(self._waiting) < MANY and time.monotonic() < self._due
 
     def _take(self, order: Order) -> None:
         match order:
@@ -360,10 +360,10 @@ class Keeper:
                 self._uncaptured.append(waiting)
             else:
                 ready.append(ended_as(waiting[1], context))
-        self._waiting = []
+        self._waiting, began = [], time.monotonic()
         for start in range(0, len(ready), MOST):
             self._write(ready[start : start + MOST])
-        self._recorded_at = time.monotonic()
+        self._due = (now := time.monotonic()) + min(LONGEST, max(LINGER, 5 * (now - began)))
 
     def _write(self, ended: list[Ended]) -> None:
         promoted = self._registry.record(self._job, ended)
