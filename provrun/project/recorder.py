@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from provrun.core.code import CapturedCode
     from provrun.core.environment import Environment, Host
     from provrun.core.records import MapRecord
+
+_PAUSES = (0.2, 1.0)  # seconds before a capture that has failed is tried again
 
 
 class MapRecorder:
@@ -29,6 +32,14 @@ class MapRecorder:
 
     def capture_code(self, map: int) -> CapturedCode:
         """Return the version of a map's code as it lies on disk now."""
+        for pause in _PAUSES:
+            try:
+                return self._capture_code(map)
+            except Exception:  # git is a process of its own: that somebody kills it is not worth a job
+                time.sleep(pause)
+        return self._capture_code(map)
+
+    def _capture_code(self, map: int) -> CapturedCode:
         # Late: the first task is on its way by now.
         from provrun.project.capturing import written
         from provrun.record import git

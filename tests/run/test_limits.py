@@ -188,16 +188,16 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(runs: Runs,
 def test_only_tasks_that_met_a_limit_move_to_a_larger_one(runs: Runs) -> None:
     (runs.root / "work.py").write_text(
         "import time\ndef f(x):\n"
-        "    if x == 3: time.sleep(2.6)\n"
-        "    if x == 5: data = bytearray(250_000_000); data[::4096] = bytes(len(data[::4096])); time.sleep(0.4)\n"
+        "    if x == 3: time.sleep(6.5)\n"
+        "    if x == 5: data = bytearray(250_000_000); data[::4096] = bytes(len(data[::4096])); time.sleep(2)\n"
         "    if x == 7: raise ValueError\n"
         "    return x\n"
     )
     policy: dict[str, Any] = {
-        "task_time": 2.0, "task_memory": 200 << 20, "retries": 2, "retry_time": 2.0, "retry_memory": 2.0
+        "task_time": 5.0, "task_memory": 200 << 20, "retries": 2, "retry_time": 2.0, "retry_memory": 2.0
     }
     runs.submit("f", "work.py:f", 10, **policy)
-    script = 'case {x} in 3) sleep 2.6;; 7) exit 1;; esac; echo {x}'
+    script = 'case {x} in 3) sleep 6.5;; 7) exit 1;; esac; echo {x}'
     runs.submit("c", ["sh", "-c", script], 10, **policy)
     assert runs.run().exit == 3
     assert runs.counts("f") == runs.counts("c") == {"succeeded": 9, "failed": 1}
@@ -208,6 +208,6 @@ def test_only_tasks_that_met_a_limit_move_to_a_larger_one(runs: Runs) -> None:
             **dict.fromkeys(beyond, 2), 7: 3,
         }  # fmt: skip
     tasks = {task.index: task for task in runs.tasks("f")}
-    assert (tasks[3].limits, tasks[5].limits) == (Limits(time=4.0), Limits(memory=400 << 20))
+    assert (tasks[3].limits, tasks[5].limits) == (Limits(time=10.0), Limits(memory=400 << 20))
     assert [attempt.outcome for attempt in runs.attempts("f", 3)] == [Outcome.TIMEOUT, Outcome.SUCCEEDED]
     assert [attempt.outcome for attempt in runs.attempts("f", 5)] == [Outcome.MEMORY, Outcome.SUCCEEDED]
