@@ -23,15 +23,23 @@ FORMATS = ("turtle", "trig", "nt", "jsonld", "provn", "provjson", "provxml", "do
     "--figure", "figures", multiple=True, type=click.Path(path_type=Path),
     help="A file made from the exported results, as you say; may be given again.",
 )
+@click.option(
+    "--leaves", type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the record of every task that the page commits to; compressed if the name ends in .gz or .zst.",
+)
+@click.option("--salt", is_flag=True, help="Salt the records, so that nobody can guess the parameters in them.")
 @click.option("--revises", type=click.Path(path_type=Path, exists=True), help="An earlier export that this replaces.")
 def export(
     face: Face, maps: tuple[str, ...], output: Path | None, format: str, figures: tuple[Path, ...],
-    revises: Path | None,
+    revises: Path | None, leaves: Path | None, salt: bool,
 ) -> None:
     """Write a page of W3C PROV about maps and all they build on (default: all maps).
 
     Ten million tasks make a page of a few dozen nodes: attempts that share code, environment, inputs and outcome
     stand as one cohort. The same registry gives the same bytes, whenever and wherever it is exported.
+
+    The page commits to every task. Print its digest in the paper: `provrun verify FILE --digest HEX` then tells
+    whether a page is the one that was meant.
     """
     from provrun.project.publishing import export as write
 
@@ -39,10 +47,17 @@ def export(
     on_stdout = output is None
     done = write(
         project, maps, format=format, path=output, figures=figures, revises=revises,
-        write=sys.stdout.write if on_stdout else None,
+        write=sys.stdout.write if on_stdout else None, leaves=leaves, salt=salt,
     )
-    if not on_stdout:
-        face.out.answer(
-            {"maps": done.maps, "path": str(output), "format": format, "snapshot": done.snapshot},
-            refs=done.maps, text=f"{output}: {', '.join(done.maps)}",
-        )
+    told = f"page digest {done.digest}"
+    if on_stdout:
+        face.out.say(told)
+        return
+    written = [str(path) for path in (output, leaves) if path is not None]
+    face.out.answer(
+        {
+            "maps": done.maps, "path": str(output), "format": format, "snapshot": done.snapshot,
+            "digest": done.digest, "leaves": None if leaves is None else str(leaves),
+        },
+        refs=done.maps, text=f"{', '.join(written)}: {', '.join(done.maps)}\n{told}",
+    )

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provrun.core.history import Circumstances
+from provrun.export import rdf
 from provrun.export.exemplars import Exemplar, ExemplarNodes
 from provrun.export.flow import add_flow
 from provrun.export.maps import MapNodes
 from provrun.export.page import Page, page_uuid
+from provrun.export.rdf import PAGE_DIGEST, page_digest
 from provrun.export.summary import Summary
 from provrun.export.things import Known, Things
 
@@ -38,13 +40,30 @@ class Told:
     level: Callable[[int], int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Built:
-    """A page and the name under which it speaks of itself."""
+    """A page and the name under which it speaks of itself; ``digest`` is that of all it says, once it is sealed."""
 
     page: Page
     node: QualifiedName
     snapshot: str
+    digest: str = ""
+    _statements: list[rdf.Triple] | None = None
+
+    @property
+    def statements(self) -> list[rdf.Triple]:
+        """The page as sorted triples."""
+        if self._statements is None:
+            self._statements = rdf.triples(self.page.document)
+        return self._statements
+
+    def seal(self) -> None:
+        """Let the page state its own digest, after which nothing can be added."""
+        self._statements = None
+        self.digest = page_digest(self.statements)
+        self.page.say(self.node, pageDigest=self.digest)
+        stated = rdf.Triple(str(self.node.uri), PAGE_DIGEST, rdf.Literal(self.digest, rdf.XSD + "string"))
+        self._statements = rdf.in_order([*self.statements, stated])
 
 
 def build(
@@ -52,10 +71,12 @@ def build(
     figures: Sequence[Figure] = (), leaves: Sequence[str] = (), revises: str | None = None, base: str | None = None,
 ) -> Built:
     """Build the page of some maps, upstream first; ``leaves`` name the maps whose results figures are made from."""
-    snapshot, uuid = page_uuid([(one.summary.map.name, one.summary.root()) for one in told])
+    snapshot, uuid = page_uuid([(one.summary.map.name, one.summary.commitment.root.hash.hex()) for one in told])
     page = Page(registry, uuid, base=base)
     things = Things(page, known)
-    nodes = {one.summary.map.name: MapNodes(page, things, one.summary) for one in told}
+    nodes = {
+        one.summary.map.name: MapNodes(page, things, one.summary, place) for place, one in enumerate(told)
+    }
     for one in told:
         mine = nodes[one.summary.map.name]
         mine.add()

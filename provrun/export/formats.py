@@ -12,20 +12,20 @@ Writer = Callable[[Built], Iterator[str]]
 
 
 def _turtle(built: Built) -> Iterator[str]:
-    return rdf.write_turtle(rdf.triples(built.page.document), built.page.namespaces)
+    return rdf.write_turtle(built.statements, built.page.namespaces)
 
 
 def _trig(built: Built) -> Iterator[str]:
     iri = str(built.node.uri)
-    return rdf.write_trig(rdf.triples(built.page.document), built.page.namespaces, iri, iri)
+    return rdf.write_trig(built.statements, built.page.namespaces, iri, iri)
 
 
 def _nt(built: Built) -> Iterator[str]:
-    return rdf.write_nt(rdf.triples(built.page.document))
+    return rdf.write_nt(built.statements)
 
 
 def _jsonld(built: Built) -> Iterator[str]:
-    return rdf.write_jsonld(rdf.triples(built.page.document))
+    return rdf.write_jsonld(built.statements)
 
 
 def _by_prov(name: str, **options: object) -> Writer:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from provrun.core.commitment import commit
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError
 from provrun.export.document import Built
@@ -74,6 +75,28 @@ def groups_partition_tasks(summaries: Sequence[Summary], built: Built) -> Iterat
         positions = [part.position for part in one.parts if part.position is not None]
         if positions != list(range(len(positions))):
             yield f"{one.map.name}: groups at {positions}"
+
+
+@_law
+def commitments_agree_with_counts(summaries: Sequence[Summary], built: Built) -> Iterator[str]:
+    """Trees hold the tasks that are counted, keys are those of the cohorts, and roots recompute."""
+    for one in summaries:
+        name, commitment, counts = one.map.name, one.commitment, one.counts()
+        if commitment != commit(commitment.groups):
+            yield f"{name}: its root is not that of its groups"
+        sums = commitment.sums
+        other = counts["cancelled"] + counts["notRun"]
+        counted = (counts["planned"], counts["succeeded"], counts["reused"], counts["failed"], other)
+        if sums[:5] != counted:
+            yield f"{name}: {sums[:5]} tasks are committed to, {counted} are counted"
+        if [group.key for group in commitment.groups] != one.grouping().groups:
+            yield f"{name}: the groups committed to are not those of the page"
+            continue
+        for part in one.parts:
+            if part.position is not None:
+                group = commitment.groups[part.position].sums
+                if (group.tasks, group.succeeded) != (part.total("shown"), part.total("accepted")):
+                    yield f"{name} group {part.position}: {group.tasks} tasks are committed to, others are counted"
 
 
 @_law

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from provrun.core.canonical import encode
+from provrun.export.commitments import add_commitments
 from provrun.export.page import Page
 from provrun.export.parameters import DISTINCT, Parameters
 from provrun.export.summary import Part, Summary
@@ -20,10 +21,11 @@ MOST_LISTED = 16
 class MapNodes:
     """Adds one map to a page."""
 
-    def __init__(self, page: Page, things: Things, summary: Summary) -> None:
+    def __init__(self, page: Page, things: Things, summary: Summary, position: int) -> None:
         self.page = page
         self.things = things
         self.summary = summary
+        self.position = position
         self.name = summary.map.name
         self.activity = page.p(f"map.{self.name}")
         self.params = page.p(f"params.{self.name}")
@@ -40,6 +42,10 @@ class MapNodes:
     def results_of(self, part: Part) -> QualifiedName:
         """Name the accepted results of a cohort."""
         return self.page.p(f"results.{self.name}.{part.position}")
+
+    def commitment(self, position: int | None = None) -> QualifiedName:
+        """Name the commitment to all tasks, or to those of the group at a position."""
+        return self.page.p(f"commitment.{self.name}" + ("" if position is None else f".{position}"))
 
     def submission(self, number: int) -> QualifiedName:
         """Name a submission by its place; those beyond the first 16 share the last name."""
@@ -59,7 +65,7 @@ class MapNodes:
             self.activity, ["Map"], started=min(starts, default=None),
             ended=None if running else max(ends, default=None), name=self.name,
             tag=[f"{key}={value}" for key, value in sorted(summary.map.tags.items())],
-            **summary.counts(),
+            commitment=self.commitment(), position=self.position, **summary.counts(),
         )
         reduces = any(one.kind in {"all", "group", "chunk"} for one in summary.map.dependencies)
         plan = self.things.recipe(summary.map.recipe_digest.hex(), summary.map.recipe, reduces=reduces)
@@ -78,7 +84,9 @@ class MapNodes:
             self._parameters(
                 unattempted, summary.census.unattempted_params, summary.census.unattempted,
                 position=summary.unattempted_position, group="unattempted",
+                commitment=self.commitment(summary.unattempted_position),
             )
+        add_commitments(page, summary.commitment, self.commitment)
         self._all_results()
         self._revisions()
         self._levels()
@@ -115,15 +123,16 @@ class MapNodes:
     def _cohort(self, part: Part, own: QualifiedName | None) -> None:
         page, things = self.page, self.things
         name = self.cohort(part)
+        commitment = None if part.position is None else self.commitment(part.position)
         page.activity(
             name, ["TailCohort" if part.tail else "Cohort"], started=part.started, ended=part.ended,
-            dcterms_isPartOf=self.activity, **self._figures(part),
+            dcterms_isPartOf=self.activity, commitment=commitment, **self._figures(part),
         )
         sources = [self.params]
         if part.position is not None:
             group = self.params_of(part)
             own_statistics = part.first.params if not part.tail else None
-            self._parameters(group, own_statistics, part.total("shown"), position=part.position)
+            self._parameters(group, own_statistics, part.total("shown"), position=part.position, commitment=commitment)
             page.used(name, group)
             sources = [group]
         if elsewhere := part.total("elsewhere"):
@@ -151,7 +160,8 @@ class MapNodes:
         page = self.page
         if accepted := part.total("accepted"):
             results = page.entity(
-                self.results_of(part), ["prov:Collection", "Results"], memberCount=accepted, position=part.position
+                self.results_of(part), ["prov:Collection", "Results"], memberCount=accepted, position=part.position,
+                commitment=None if part.position is None else self.commitment(part.position),
             )
             page.generated(results, cohort)
             for source in sources:
@@ -187,6 +197,7 @@ class MapNodes:
         return {
             "outcome": key.outcome.word if part.succeeded or not part.tail else "unsuccessful",
             "level": None if part.tail else key.level,
+            "sharedInputs": encode(list(key.inputs)) if key.inputs and not part.tail else None,
             "attempts": part.total("attempts"), "tasks": part.total("tasks"), "accepted": part.total("accepted"),
             "retried": part.total("retried"), "jobs": len(jobs), "wallSum": part.use.wall_sum,
             "wallMedian": part.use.wall_median, "wallP95": part.use.wall_p95, "wallMax": part.use.wall_max,

@@ -95,6 +95,11 @@ class Page:
         self.document.entity(node, self._attributes(types, about))
         return node
 
+    def say(self, node: QualifiedName, **about: object) -> None:
+        """Say more of a node that is there."""
+        (record,) = self.document.get_record(node)
+        record.add_attributes(self._attributes((), about))
+
     def agent(self, node: QualifiedName, types: Sequence[str], /, **about: object) -> QualifiedName:
         """Add an agent."""
         self.document.agent(node, self._attributes(types, about))

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 RDF_TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
 PROV = "http://www.w3.org/ns/prov#"
+PAGE_DIGEST = "https://w3id.org/provrun/ns#pageDigest"
 XSD = "http://www.w3.org/2001/XMLSchema#"
 _SAFE_LOCAL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_-])?\Z")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
@@ -64,7 +66,24 @@ def triples(document: ProvDocument) -> list[Triple]:
                 found.add(Triple(str(subject), str(predicate), _literal(str(value), value.datatype)))
             else:
                 found.add(Triple(str(subject), str(predicate), Iri(str(value))))
-    return sorted(found | _revisions(found), key=_order)
+    return in_order(found | _revisions(found))
+
+
+def in_order(statements: Iterable[Triple]) -> list[Triple]:
+    """Sort triples by subject, its types first, predicate and object."""
+    return sorted(statements, key=_order)
+
+
+def page_digest(statements: Iterable[Triple]) -> str:
+    """Digest all triples but the one that states the digest.
+
+    It is the SHA-256 of the canonical N-Quads of RDFC-1.0: as no node is blank, these are the sorted lines.
+    """
+    lines = {line for triple in statements if triple.predicate != PAGE_DIGEST for line in write_nt([triple])}
+    whole = sha256()
+    for line in sorted(lines):
+        whole.update(line.encode())
+    return whole.hexdigest()
 
 
 def _revisions(found: set[Triple]) -> set[Triple]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from provrun.core.answers import SubmissionRecord
-from provrun.core.canonical import digest
 from provrun.core.cohorts import CohortKey, Grouping, ordered, pooled
+from provrun.core.commitment import NO_TASKS, MapCommitment
 from provrun.core.history import Use
 from provrun.core.records import MapRecord
 from provrun.core.states import State
@@ -60,6 +60,7 @@ class Summary:
     submissions: list[SubmissionRecord]
     exemplars: list[Named] = field(default_factory=list)
     own_inputs: tuple[int, int] = (0, 0)
+    commitment: MapCommitment = NO_TASKS
 
     def __post_init__(self) -> None:
         self.by_key: dict[CohortKey, Part] = {c.key: part for part in self.parts for c in part.cohorts}
@@ -102,18 +103,6 @@ class Summary:
             "deleted": 0,
             "noResult": sum(part.total("noresult") for part in self.parts),
         }
-
-    def root(self) -> str:
-        """Digest the state of the map as far as the page tells it: equal pages, equal names."""
-        return digest("map-state", {
-            "cohorts": [
-                {"keys": [c.key.canonical() for c in part.cohorts], "attempts": part.total("attempts"),
-                 "shown": part.total("shown"), "wall": part.use.wall_sum, "ended": part.ended}
-                for part in self.parts
-            ],
-            "counts": self.counts(),
-            "recipe": self.map.recipe_digest.hex(),
-        }).hex()
 
 
 def pool(cohorts: Iterable[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:

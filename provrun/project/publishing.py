@@ -20,6 +20,7 @@ from provrun.export.formats import FORMATS
 from provrun.export.laws import require
 from provrun.export.summary import Part, Summary, choose_exemplars, pool
 from provrun.export.things import Captured, Known
+from provrun.project.committing import Committing, LeavesFile, leaves_file, secret_of
 from provrun.record.files import digest_file
 from provrun.store.reads import Reads
 from provrun.store.summaries import Summaries
@@ -31,37 +32,44 @@ if TYPE_CHECKING:
 
 
 class Published(NamedTuple):
-    """What an export wrote: the maps on the page, its snapshot and the path (None for standard output)."""
+    """What an export wrote: the maps on the page, its snapshot and digest, the paths (None for standard output)."""
 
     maps: list[str]
     snapshot: str
+    digest: str
     path: Path | None
+    leaves: Path | None = None
 
 
 def export(
     project: Project, names: Sequence[str] = (), *, format: str = "turtle", path: Path | None = None,
     figures: Sequence[Path] = (), revises: Path | None = None, write: Callable[[str], object] | None = None,
+    leaves: Path | None = None, salt: bool = False,
 ) -> Published:
     """Write a page about maps and all they build on (all maps if none is named) to a file, or through ``write``.
 
-    Nothing is written when a law of provenance is broken or a file cannot be read.
+    ``leaves`` gets the records of all tasks; with ``salt`` nobody can guess a record that he was not given. Nothing is
+    written when a law of provenance is broken or a file cannot be read.
     """
-    summaries, built = summarised(project, names, figures=figures, revises=revises)
-    require(summaries, built)
-    maps = [one.map.name for one in summaries]
-    chunks = FORMATS[format](built)
-    if path is not None:
-        _write_whole(path, chunks)
-    elif write is not None:
-        for chunk in list(chunks):
-            write(chunk)
-    return Published(maps, built.snapshot, path)
+    with leaves_file(leaves) as records:
+        summaries, built = summarised(project, names, figures=figures, revises=revises, records=records, salt=salt)
+        require(summaries, built)
+        built.seal()
+        maps = [one.map.name for one in summaries]
+        chunks = FORMATS[format](built)
+        if path is not None:
+            _write_whole(path, chunks)
+        elif write is not None:
+            for chunk in list(chunks):
+                write(chunk)
+    return Published(maps, built.snapshot, built.digest, path, leaves)
 
 
 def summarised(
-    project: Project, names: Sequence[str] = (), *, figures: Sequence[Path] = (), revises: Path | None = None
+    project: Project, names: Sequence[str] = (), *, figures: Sequence[Path] = (), revises: Path | None = None,
+    records: LeavesFile | None = None, salt: bool = False,
 ) -> tuple[list[Summary], Built]:
-    """Count maps and all they build on, upstream first, and build their page."""
+    """Count maps and all they build on, upstream first, and build their page; ``records`` takes those of all tasks."""
     registry = project.registry
     chosen = registry.select_maps([project.map(name).name for name in names])
     if not chosen:
@@ -74,6 +82,7 @@ def summarised(
     ids = {record.name: record.id for record in chosen}
     by_id = {id: name for name, id in ids.items()}
     told: list[Told] = []
+    committing = Committing(registry.database, secret_of(project.dir) if salt else None)
     for record in chosen:
         level = levels(record.name, record.dependencies, record.total)
         census = Census(
@@ -87,6 +96,11 @@ def summarised(
             record, census, parts, reads.submissions(record.id), choose_exemplars(parts),
             summaries.own_inputs(record.id),
         )
+        summary.commitment = committing.commit(
+            record, summary.grouping(), circumstances.__getitem__, level, None if records is None else records.write
+        )
+        if records is not None:
+            records.end_map()
         told.append(Told(summary, [_exemplar(reads, record, one.task, by_id) for one in summary.exemplars], level))
     built = build(
         registry.uuid, told, _known(reads, summaries, project.config.text("orcid") or None), circumstances,

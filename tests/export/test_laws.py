@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.study import Study
 from fixtures.told import tell
+from provrun.core.commitment import commit
 from provrun.core.states import State
 from provrun.export.document import Built
 from provrun.export.laws import LAWS, LawBroken, require
@@ -48,6 +49,19 @@ def _accept_a_failure(summaries: list[Summary], built: Built) -> None:
     failed.first.superseded = 1
 
 
+def _commit_to_another_group(summaries: list[Summary], built: Built) -> None:
+    groups = summaries[0].commitment.groups
+    summaries[0].commitment = commit([*groups[1:], groups[0]])
+
+
+def _leave_out_a_group(summaries: list[Summary], built: Built) -> None:
+    summaries[0].commitment = commit(summaries[0].commitment.groups[1:])
+
+
+def _commit_to_another_root(summaries: list[Summary], built: Built) -> None:
+    summaries[0].commitment = summaries[0].commitment._replace(root=summaries[1].commitment.root)
+
+
 def _add_a_member(summaries: list[Summary], built: Built) -> None:
     page = built.page
     page.entity(page.p("results.lie"), ["prov:Collection"], memberCount=3, partitionedInto=[page.p("results.scan.0")])
@@ -83,6 +97,7 @@ LIES: dict[str, list[Lie]] = {
     "planned-tasks-are-accounted-for": [_count_one_task_more],
     "cohorts-partition-attempts": [_accept_one_attempt_more],
     "groups-partition-tasks": [_show_a_task_in_two_groups, _forget_a_group],
+    "commitments-agree-with-counts": [_commit_to_another_group, _leave_out_a_group, _commit_to_another_root],
     "partitions-add-up": [_add_a_member],
     "unsuccessful-cohorts-make-nothing": [_accept_a_failure],
     "each-cohort-has-one-plan": [_follow_two_plans],

@@ -60,6 +60,7 @@ def written_by(source: Path) -> Iterator[str]:
     # What is said of a relation is collected first: {"membersRead": n}.
     yield from re.findall(r'"(members\w+|stale\w+)": \w+', source.read_text())
     yield from re.findall(r'PR \+ "(\w+)"', source.read_text())
+    yield from re.findall(r"\.say\(\S+ (\w+)=", source.read_text())
 
 
 def strings(node: ast.AST) -> list[str]:

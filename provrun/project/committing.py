@@ -1,0 +1,226 @@
+"""Committing to every task of the maps on a page, and writing the records that are committed to."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from shutil import copyfileobj
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+
+from provrun.core import leaves, merkle
+from provrun.core.cohorts import UNATTEMPTED, CohortKey
+from provrun.core.commitment import MapCommitment, commit_trees
+from provrun.core.states import State
+from provrun.errors import MissingExtra, ProvrunError, StorageFailed
+from provrun.store.leaves import Leaf, Leaves
+
+if TYPE_CHECKING:
+    from provrun.core.cohorts import Grouping
+    from provrun.core.history import Circumstances
+    from provrun.core.records import MapRecord
+    from provrun.store.database import Database
+
+SECRET = "secret"
+_STATE = {state.word: state for state in State}
+_SUMS = {state.word: leaves.counted(state.word, False, 0).pack() for state in State}
+
+
+class Changed(ProvrunError):
+    """The registry changed while it was read."""
+
+    code = "changed"
+
+    def __init__(self, map: str) -> None:
+        super().__init__(
+            f"{map} changed while it was read, so nothing was written", value=map,
+            next="export again when nothing runs, or once more",
+        )
+
+
+class Way(NamedTuple):
+    """The way from a task to the root of its group: the group's position, its own, its record, siblings bottom up."""
+
+    group: int
+    position: int
+    record: bytes
+    path: tuple[merkle.Node, ...]
+
+
+class Committing:
+    """Makes the records of tasks and the trees over them, in one pass over each map."""
+
+    def __init__(self, database: Database, secret: bytes | None = None) -> None:
+        """With a ``secret`` every record is salted."""
+        self._leaves = Leaves(database)
+        self._secret = secret
+
+    def commit(
+        self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
+        level: Callable[[int], int], write: Callable[[int, bytes], object] | None = None,
+    ) -> MapCommitment:
+        """Commit to a map; ``write`` takes each record with the position of its group."""
+        trees = [merkle.Tree() for _ in grouping.groups]
+        for position, _, sums, line in self._lines(record, grouping, circumstances, level):
+            trees[position].add(sums, merkle.leaf_hash(line))
+            if write is not None:
+                write(position, line)
+        return commit_trees(grouping.groups, trees)
+
+    def way(
+        self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
+        level: Callable[[int], int], index: int,
+    ) -> tuple[MapCommitment, Way]:
+        """Commit to a map and give the way from one of its tasks to the root of its group."""
+        trees = [merkle.Tree() for _ in grouping.groups]
+        found: tuple[int, int, bytes] | None = None
+        for position, task, sums, line in self._lines(record, grouping, circumstances, level):
+            if task == index:
+                trees[position].watch()
+                found = position, trees[position].size, line
+            trees[position].add(sums, merkle.leaf_hash(line))
+        commitment = commit_trees(grouping.groups, trees)
+        assert found is not None, f"{record.name}/{index} is gone"
+        return commitment, Way(*found, tuple(trees[found[0]].path))
+
+    def _lines(
+        self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
+        level: Callable[[int], int],
+    ) -> Iterator[tuple[int, int, int, bytes]]:
+        places: dict[tuple[int | None, int, int], int] = {}
+        name = leaves.text(record.name)
+        for leaf in self._leaves.stream(record):
+            depth = level(leaf.task)
+            shown = leaf.shown
+            found = (leaf.context, -1 if shown is None else int(shown.outcome), depth)
+            place = places.get(found)
+            if place is None:
+                try:
+                    place = places[found] = _place(leaf, grouping, circumstances, depth)
+                except KeyError:
+                    raise Changed(record.name) from None
+            sums = _SUMS[leaf.state] + (0 if shown is None else shown.wall or 0)
+            yield place, leaf.task, sums, self._text(record, leaf, depth, name).encode()
+
+    def _text(self, record: MapRecord, leaf: Leaf, level: int, name: str) -> str:
+        salt = "null" if self._secret is None else f'"{leaves.salt(self._secret, record.name, leaf.task)}"'
+        return leaves.write(
+            map=name, index=leaf.task, params=leaf.params, state=leaf.state, level=level, shown=leaf.shown,
+            others=leaf.others, defaults=self._leaves.defaults(leaf.context), salt=salt,
+        )
+
+
+def _place(leaf: Leaf, grouping: Grouping, circumstances: Callable[[int], Circumstances], level: int) -> int:
+    if leaf.shown is None or leaf.context is None:
+        return grouping.position(UNATTEMPTED)
+    around = circumstances(leaf.context)
+    return grouping.position(
+        CohortKey(around.code, around.environment, around.inputs, level, leaf.shown.outcome)
+    )
+
+
+def secret_of(folder: Path) -> bytes:
+    """Give the secret from which salts are made, kept in the project's folder; made when first asked for."""
+    path = folder / SECRET
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return bytes.fromhex(path.read_text().strip())
+
+
+class LeavesFile:
+    """Writes records in the order of the trees: of each map the groups by position, in each the tasks by index."""
+
+    def __init__(self, out: IO[bytes], folder: Path) -> None:
+        self._out = out
+        self._folder = folder
+        self._waiting: dict[int, IO[bytes]] = {}
+
+    def write(self, position: int, line: bytes) -> None:
+        """Write a record of the group at a position; only those of the first group can go to their place at once."""
+        if position:
+            file = self._waiting.get(position)
+            if file is None:
+                file = self._waiting[position] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            file.write(line + b"\n")
+        else:
+            self._out.write(line + b"\n")
+
+    def end_map(self) -> None:
+        """Put what waited in its place."""
+        for _, file in sorted(self._waiting.items()):
+            with file:
+                file.seek(0)
+                copyfileobj(file, self._out, 1 << 20)
+        self._waiting.clear()
+
+
+@contextmanager
+def leaves_file(path: Path | None) -> Iterator[LeavesFile | None]:
+    """Write a file of records as a whole or not at all, compressed as its name says."""
+    if path is None:
+        yield None
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with ExitStack() as stack:
+            raw = stack.enter_context(temporary.open("wb"))
+            stack.callback(_kept, raw)
+            out = stack.enter_context(_compressing(path, raw))
+            yield LeavesFile(out, path.parent)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageFailed(f"cannot write {path}: {error.strerror}", value=str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _kept(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _compressing(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    if path.suffix == ".gz":
+        # Without name and time in its header: the same records give the same bytes.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed:
+            yield cast("IO[bytes]", packed)
+    elif path.suffix == ".zst":
+        with _zstandard().ZstdCompressor(level=9).stream_writer(raw, closefd=False) as packed:
+            yield packed
+    else:
+        yield raw
+
+
+@contextmanager
+def opened_leaves(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file of records, compressed or not, as its name says."""
+    try:
+        with ExitStack() as stack:
+            if path.suffix == ".gz":
+                yield cast("IO[bytes]", stack.enter_context(gzip.open(path, "rb")))
+            elif path.suffix == ".zst":
+                import io
+
+                raw = stack.enter_context(path.open("rb"))
+                yield cast("IO[bytes]", io.BufferedReader(_zstandard().ZstdDecompressor().stream_reader(raw)))
+            else:
+                yield stack.enter_context(path.open("rb"))
+    except (OSError, EOFError) as error:
+        raise ProvrunError(f"cannot read {path}: {error}", value=str(path)) from error
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingExtra("zstd", "a file whose name ends in .zst") from None
+    return zstandard

@@ -1,0 +1,126 @@
+"""A page commits to every task: a stranger's verifier agrees, whatever happened in the registry."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import pyoxigraph
+import pytest
+
+from fixtures import stranger
+from fixtures.study import Study, grid
+from fixtures.told import tell
+from provrun.core.canonical import digest
+from provrun.core.code import CapturedCode, Code
+from provrun.core.records import Dependency
+from provrun.project.project import Project
+from provrun.project.publishing import export
+
+PR = "https://w3id.org/provrun/ns#"
+
+
+def test_a_stranger_recomputes_the_page_from_the_leaves(project: Project, study: Study, tmp_path: Path) -> None:
+    tell(study)
+    export(project, path=tmp_path / "page.ttl", leaves=tmp_path / "leaves.jsonl")
+    stranger.check(tmp_path / "page.ttl", tmp_path / "leaves.jsonl")
+    records = [json.loads(line) for line in (tmp_path / "leaves.jsonl").read_bytes().splitlines()]
+    assert len(records) == 41 + 82 + 2 + 2
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_leaves_are_the_same_and_the_same_bytes_each_time(
+    project: Project, study: Study, tmp_path: Path, suffix: str
+) -> None:
+    tell(study)
+    plain, first, second = (tmp_path / name for name in ("a.jsonl", f"b.jsonl{suffix}", f"c.jsonl{suffix}"))
+    for path in (plain, first, second):
+        export(project, path=tmp_path / "page.ttl", leaves=path)
+    assert first.read_bytes() == second.read_bytes()
+    if suffix == ".gz":
+        assert gzip.decompress(first.read_bytes()) == plain.read_bytes()
+    assert len(first.read_bytes()) < len(plain.read_bytes()) / 3
+
+
+def test_the_page_digest_is_that_of_the_triples_as_another_library_writes_them(
+    project: Project, study: Study, tmp_path: Path
+) -> None:
+    study.submit("odd", [{"a b": "\x01\ufffe\"<&>", "c": "\u2028\t\n\\"}, {"a b": "x", "c": "ü𝄞"}])
+    study.run(study.job(), "odd")
+    done = export(project, path=tmp_path / "page.ttl")
+    data = pyoxigraph.Dataset(
+        pyoxigraph.Quad(q.subject, q.predicate, q.object)
+        for q in pyoxigraph.parse(path=tmp_path / "page.ttl")
+        if q.predicate.value != f"{PR}pageDigest"
+    )
+    data.canonicalize(pyoxigraph.CanonicalizationAlgorithm.RDFC_1_0)
+    lines = sorted(f"{quad.subject} {quad.predicate} {quad.object} .\n" for quad in data)
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == done.digest
+    assert stranger.Page(tmp_path / "page.ttl").digest() == done.digest
+
+
+def test_records_say_what_was_read_and_nothing_inherited(project: Project, study: Study, tmp_path: Path) -> None:
+    tell(study)
+    leaves = tmp_path / "leaves.jsonl"
+    export(project, path=tmp_path / "page.ttl", leaves=leaves)
+    records = [json.loads(line) for line in leaves.read_bytes().splitlines()]
+    scan = {r["index"]: r for r in records if r["map"] == "scan"}
+    obs = [r for r in records if r["map"] == "obs"]
+    assert {tuple(r["params"]) for r in obs} == {("kind",)}
+    (read,) = obs[0]["reads"]
+    ((index, attempt, result),) = read["list"]
+    made = [scan[index], *scan[index]["history"]]
+    assert [one["result"] for one in made if one["attempt"] == attempt] == [result]
+    assert read["digest"] == digest("reads", [[index, attempt, result]]).hex()
+
+
+def test_what_many_tasks_gave_stands_as_a_number_and_a_digest(
+    project: Project, study: Study, tmp_path: Path
+) -> None:
+    study.submit("scan", grid(x=40))
+    study.submit("mean", [{}], on=[Dependency(upstream="scan", kind="all")])
+    job = study.job()
+    study.run(job, "scan")
+    study.run(job, "mean")
+    export(project, path=tmp_path / "page.ttl", leaves=tmp_path / "leaves.jsonl")
+    records = [json.loads(line) for line in (tmp_path / "leaves.jsonl").read_bytes().splitlines()]
+    (read,) = records[-1]["reads"]
+    whole = digest("reads", [[r["index"], r["attempt"], r["result"]] for r in records[:-1]]).hex()
+    assert read == {"digest": whole, "list": None, "map": "scan", "tasks": 40}
+
+
+def test_salted_records_differ_only_in_their_salt_and_keep_it(project: Project, study: Study, tmp_path: Path) -> None:
+    study.submit("scan", grid(x=3))
+    study.run(study.job(), "scan")
+    paths = [tmp_path / name for name in ("plain.jsonl", "salted.jsonl", "again.jsonl")]
+    for path, salt in zip(paths, (False, True, True), strict=True):
+        export(project, path=tmp_path / "page.ttl", leaves=path, salt=salt)
+    plain, salted, again = ([json.loads(line) for line in path.read_bytes().splitlines()] for path in paths)
+    assert salted == again
+    assert len({record["salt"] for record in salted}) == 3
+    assert [record | {"salt": None} for record in salted] == plain
+    assert (project.dir / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_a_map_without_tasks_is_committed_to(project: Project, study: Study, tmp_path: Path) -> None:
+    study.submit("none", [])
+    export(project, path=tmp_path / "page.ttl", leaves=tmp_path / "leaves.jsonl")
+    stranger.check(tmp_path / "page.ttl", tmp_path / "leaves.jsonl")
+
+
+def test_beyond_64_cohorts_tails_are_committed_to(project: Project, study: Study, tmp_path: Path) -> None:
+    study.submit("scan", grid(x=150))
+    job = study.job()
+    for n in range(70):
+        code = Code(kind="git", root="/study", commit=f"{n:040x}", tree="d" * 40)
+        study.code = study.registry.intern_code(CapturedCode(code), 1_700_000_000_000_000 + n)
+        study.succeed(job, study.claim(job, "scan", limit=1 + (n < 62)))
+        study.fail(job, study.claim(job, "scan", limit=n >= 65))
+    export(project, path=tmp_path / "page.ttl", leaves=tmp_path / "leaves.jsonl")
+    stranger.check(tmp_path / "page.ttl", tmp_path / "leaves.jsonl")
+    page = stranger.Page(tmp_path / "page.ttl")
+    (groups,) = (groups for _, _, groups in page.maps())
+    kinds = [page.one(group, "kind") for group in groups]
+    assert (kinds.count("tail"), kinds[-1]) == (2, "unattempted")
