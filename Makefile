@@ -65,4 +65,6 @@ $(VENV)/.for-demo: pyproject.toml | $(VENV)/.pip
 $(VENV)/.for-test: pyproject.toml | $(VENV)/.pip
 	@echo "installing provrun and what its tests need"
 	@$(PIP) --editable '.[mpi,postgres,data,notebook]' --group test --group examples --group docs
+	@test -x $(VENV)/validator/bin/python || $(BIN)/python -m venv $(VENV)/validator
+	@$(VENV)/validator/bin/python -m pip --disable-pip-version-check install --quiet 'roc-validator>=0.13' responses
 	@touch $@ $(VENV)/.for-demo

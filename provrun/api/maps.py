@@ -170,11 +170,19 @@ class Map:
     # Publishing
 
     def export(self, path: str | Path, *, format: str | None = None) -> Path:
-        """Write a page of W3C PROV about this map and all it builds on; the format follows the file's name."""
+        """Write a page of W3C PROV about this map and all it builds on; the format follows the file's name.
+
+        ``format="crate"`` writes a folder, an RO-Crate.
+        """
         from provrun.api.publishing import format_of
         from provrun.project.publishing import export
 
         target = Path(path)
+        if format == "crate":
+            from provrun.project.crating import export_crate
+
+            export_crate(self._project, [self.name], path=target)
+            return target
         export(self._project, [self.name], format=format or format_of(target), path=target)
         return target
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from provrun.cli.options import Face, command
+from provrun.errors import UsageError
 
-FORMATS = ("turtle", "trig", "nt", "jsonld", "provn", "provjson", "provxml", "dot")
+if TYPE_CHECKING:
+    from provrun.project.project import Project
+
+FORMATS = ("turtle", "trig", "nt", "jsonld", "provn", "provjson", "provxml", "dot", "crate")
 """Named here as well, because importing the writers costs more than printing the help."""
 
 
-@command("provrun export -o paper.ttl", "provrun export stat --format provn --figure gap.pdf")
+@command(
+    "provrun export -o paper.ttl", "provrun export stat --format provn --figure gap.pdf",
+    "provrun export --format crate -o paper",
+)
 @click.argument("maps", nargs=-1, metavar="[MAP...]")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file, as a whole.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; of a crate, the folder.")
 @click.option(
     "--format", "format", type=click.Choice(FORMATS), default="turtle", show_default=True, help="How to write it."
 )
@@ -44,6 +52,11 @@ def export(
     from provrun.project.publishing import export as write
 
     project = face.project()
+    if format == "crate":
+        if leaves is not None:
+            raise UsageError("a crate has the leaves in it", value=str(leaves), next="leave out --leaves")
+        _crate(face, project, maps, output, figures, revises, salt)
+        return
     on_stdout = output is None
     done = write(
         project, maps, format=format, path=output, figures=figures, revises=revises,
@@ -60,4 +73,25 @@ def export(
             "digest": done.digest, "leaves": None if leaves is None else str(leaves),
         },
         refs=done.maps, text=f"{', '.join(written)}: {', '.join(done.maps)}\n{told}",
+    )
+
+
+def _crate(
+    face: Face, project: Project, maps: tuple[str, ...], output: Path | None, figures: tuple[Path, ...],
+    revises: Path | None, salt: bool,
+) -> None:
+    from provrun.project.crating import export_crate
+
+    if output is None:
+        raise UsageError("a crate is a folder", value="crate", next="name it: --format crate -o FOLDER")
+    done = export_crate(project, maps, path=output, figures=figures, revises=revises, salt=salt)
+    missing = [name for name in ("author", "license") if not project.config.text(name)]
+    if missing:
+        face.out.warn(f"the crate names no {' and no '.join(missing)}: provrun config {missing[0]} VALUE")
+    face.out.answer(
+        {
+            "maps": done.maps, "path": str(output), "format": "crate", "snapshot": done.snapshot,
+            "digest": done.digest, "leaves": str(done.leaves),
+        },
+        refs=done.maps, text=f"{output}: {', '.join(done.maps)}\npage digest {done.digest}",
     )

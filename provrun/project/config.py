@@ -22,6 +22,10 @@ class Setting(NamedTuple):
 
 
 SETTINGS: dict[str, Setting] = {
+    "title": Setting("", "the title of a crate; empty for one made of the names of its maps"),
+    "author": Setting("", "your name, as crates give it: Jane Roe, or Roe, Jane; empty for none"),
+    "affiliation": Setting("", "where you work, with an address in angle brackets: Example Institute <https://...>"),
+    "license": Setting("", "the licence of what crates hold, by its SPDX identifier (CC-BY-4.0) or address"),
     "orcid": Setting("", "your ORCID iD (0000-0000-0000-0000), named in exports; empty for none"),
     "url": Setting("", "the registry: sqlite:///PATH or postgresql://...; empty for a SQLite file in .provrun"),
     "slots": Setting(0, "tasks that `run` runs at once on a rank; 0 for one per usable core"),
