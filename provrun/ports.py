@@ -71,6 +71,9 @@ class Claims(Interning, Protocol):
 
     def run_map(self, map: int) -> RunMap: ...
 
+    def submitted_code(self, map: int) -> tuple[int, CapturedCode]:
+        """Give the code that a map was submitted with last, and its id."""
+
     def claim(
         self, job: int, maps: Sequence[int], limit: int, above: int | None = None,
         avoid: Sequence[tuple[int, int]] = (),
@@ -112,6 +115,9 @@ class Recorder(Protocol):
         """Learn of maps that have appeared."""
 
     def capture_code(self, map: int) -> CapturedCode: ...
+
+    def differing(self, map: int, then: CapturedCode, now: CapturedCode) -> set[str] | None:
+        """Give the files, beneath the project, in which two versions of a map's code differ; None if unknown."""
 
     def capture_environment(self, map: int) -> Environment: ...
 

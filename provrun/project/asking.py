@@ -120,7 +120,7 @@ def view(project: Project, *, check: bool = False, fresh: float = FRESH) -> View
 
         environment = capture_environment()
     return View(
-        project.reads, folder=folder, digest=_Digests(project), pack=pack, log=log,
+        project.reads, root=str(project.root.absolute()), folder=folder, digest=_Digests(project), pack=pack, log=log,
         judge=_Verdicts(project, fresh), now=time.time_ns() // 1000, environment=environment,
     )
 

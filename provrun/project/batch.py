@@ -26,11 +26,10 @@ from provrun.project.recovering import describe, recover, take_back
 from provrun.project.rounds import Supervisor
 from provrun.project.running import RunSummary, Setting, Show, new_uuid
 from provrun.run.hosts import Host
-from provrun.run.interrupts import Interrupts
+from provrun.run.interrupts import WARNINGS, Interrupts, note
 from provrun.run.launcher import find_all
 
 _SWEPT = 100  # jobs that died before, of which something may be left on a host
-_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)  # sites send these before an end that is known anyway
 _IDLE = f"nothing was recorded in {IDLE_HOPS} allocations in a row"
 _CANCELLED = "its chain was cancelled"
 _ADVICE = "provrun launch --resubmit chain submits all jobs at once"
@@ -63,8 +62,8 @@ class _Batch:
 
     def __init__(self, project: Project, plan: BatchPlan, environ: dict[str, str], show: Show) -> None:
         self._interrupts = Interrupts(launched=True)
-        for number in _WARNINGS:
-            signal.signal(number, _note)
+        for number in WARNINGS:
+            signal.signal(number, note)
         self._project = project
         self._plan = plan
         self._environ = environ
@@ -244,10 +243,6 @@ class _Batch:
     def _tell(self, lines: list[str]) -> None:
         for line in lines:
             self._show.tell(line)
-
-
-def _note(number: int, frame: object) -> None:
-    """Do nothing: not even end, which is what these signals do by themselves."""
 
 
 def _with(summary: RunSummary, reason: str) -> RunSummary:

@@ -16,7 +16,7 @@ from provrun.project.project import Project
 from provrun.project.running import MaxFails, RunSummary, Setting, Show, Silent, new_uuid, starter
 from provrun.run.agent import sweep
 from provrun.run.control import Done, Line
-from provrun.run.interrupts import Interrupts, Person
+from provrun.run.interrupts import WARNINGS, Interrupts, Person, note
 from provrun.run.launcher import bound, launched_rank, local_size, without_launcher
 from provrun.run.links import Local, Remote
 from provrun.run.mpi import World
@@ -59,6 +59,8 @@ def take_part(path: Path) -> None:
     # Who started the ranks decides what a signal means, and says so on rank 0's line; launchers pass on what they like.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    for number in WARNINGS:
+        signal.signal(number, note)
     project = Project(Path(plan.project))
     if plan.nice:
         os.nice(plan.nice)

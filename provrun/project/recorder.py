@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -55,6 +56,18 @@ class MapRecorder:
                 files=named_files(record.recipe, record.policy, folder),
                 known=known,
             )
+
+    def differing(self, map: int, then: CapturedCode, now: CapturedCode) -> set[str] | None:
+        """Give the files, beneath the project, in which two versions of a map's code differ; None if unknown."""
+        from provrun.errors import ProvrunError
+        from provrun.record.rebuilding import differing
+
+        try:
+            found = differing(self._project.root / self._maps[map].workdir, (then, now))
+        except (ProvrunError, OSError):
+            return None
+        root = os.path.realpath(self._project.root)
+        return {os.path.relpath(path, root) for path in found}
 
     def capture_environment(self, map: int) -> Environment:
         """Return the software that tasks of a map find."""

@@ -60,6 +60,16 @@ class Facts:
         return self.view.staleness(self.map).of_task(self.shown)
 
     @cached_property
+    def drift(self) -> tuple[str, str] | None:
+        """The code the task was submitted with last before its attempt began, and the one that ran, if that differs."""
+        if self.shown.attempt is None:
+            return None
+        started = self.ended.started or 0
+        submissions = [one for one in self.view.reads.submissions(self.map.id) if not started or one.at <= started]
+        ran = self.context.code
+        return (submissions[-1].code, ran) if submissions and submissions[-1].code != ran else None
+
+    @cached_property
     def jobs(self) -> list[JobRecord]:
         """The jobs that run now."""
         return self.view.running_jobs()

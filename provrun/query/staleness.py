@@ -102,16 +102,17 @@ def _entries(trail: str | None) -> list[list[int | str]]:
 class Staleness:
     """Judges the results of one map.
 
-    ``folder`` is the absolute folder its tasks start in, ``environment`` the digest of the present environment, None
-    where none was ever captured, ``software`` gives what counts of an environment by its digest; ``reads`` tells what
-    has changed of the results of other maps that attempts read.
+    ``root`` is the absolute folder of the project, ``folder`` that in which its tasks start, ``environment`` the digest
+    of the present environment, None where none was ever captured, ``software`` gives what counts of an environment by
+    its digest; ``reads`` tells what has changed of the results of other maps that attempts read.
     """
 
     def __init__(
-        self, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
+        self, root: str, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
         reads: ReadResults | None = None, *, software: Callable[[str], str],
     ) -> None:
         self._software = software
+        self._root = root
         self._folder = folder
         self._contexts = contexts
         self._digest = digest
@@ -145,7 +146,9 @@ class Staleness:
             change
             for read in artifacts
             if read.role == "input" and read.path is not None
-            for change in self._compared("input", read.path, read.digest.hex())
+            for change in self._compared(
+                "input", posixpath.join(self._folder, read.path), read.path, read.digest.hex()
+            )
         )
 
     def is_stale(self, shown: Shown) -> bool:
@@ -159,18 +162,19 @@ class Staleness:
     def _changes(self, context: ContextRecord) -> Iterable[Change]:
         if context.uses is not None:
             for path, then in sorted(context.uses.files.items()):
-                yield from self._compared("code", path, then)
+                yield from self._compared("code", posixpath.join(self._root, path), path, then)
             if context.uses.tool is not None:
-                yield from self._compared("tool", *context.uses.tool)
+                yield from self._compared("tool", context.uses.tool[0], *context.uses.tool)
         for path, then, _ in context.inputs:
-            yield from self._compared("input", path, then)
+            yield from self._compared("input", posixpath.join(self._folder, path), path, then)
         # Numbers of threads belong to the job: a login node has other ones than a compute node.
         then, now = context.environment, self._environment
         if now is not None and then != now and self._software(then) != self._software(now):
             yield Change("environment", "environment", then, now)
 
-    def _compared(self, kind: Literal["code", "tool", "input"], path: str, then: str) -> tuple[Change, ...]:
-        full = posixpath.join(self._folder, path)
+    def _compared(
+        self, kind: Literal["code", "tool", "input"], full: str, path: str, then: str
+    ) -> tuple[Change, ...]:
         if full not in self._digests:
             self._digests[full] = self._digest(full)
         now = self._digests[full]

@@ -8,6 +8,7 @@ from provrun.core.states import Outcome
 from provrun.errors import UsageError
 from provrun.query.facts import Facts
 from provrun.query.resolving import AttemptSubject, ContentSubject, JobSubject, MapSubject, Subject, TaskSubject
+from provrun.query.rows import short
 from provrun.query.situations import Answer, Situation, first
 from provrun.query.view import View
 from provrun.query.why_attempt import ATTEMPTS, AttemptFacts
@@ -94,7 +95,10 @@ def _why_content(view: View, subject: ContentSubject) -> Answer:
 
 def _why_task(facts: Facts) -> Answer:
     answer = first(TASKS, facts)
-    if facts.submitter is None:
-        return answer
-    said = f"it was submitted by {facts.submitter}"
-    return msgspec.structs.replace(answer, details=(*answer.details, said))
+    said = [f"it was submitted by {facts.submitter}"] if facts.submitter is not None else []
+    if facts.drift is not None:
+        submitted, ran = map(short, facts.drift)
+        said.append(
+            f"it ran code:{ran}, and was submitted with code:{submitted}: provrun diff code:{submitted} code:{ran}"
+        )
+    return msgspec.structs.replace(answer, details=(*answer.details, *said)) if said else answer

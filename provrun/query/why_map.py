@@ -43,6 +43,13 @@ class MapFacts:
         """How many results are stale by what many share."""
         return self.view.staleness(self.map).count(self.tallies)
 
+    @cached_property
+    def drifted(self) -> int:
+        """How many attempts ran a version of code with which nobody submitted the map."""
+        submitted = {submission.code for submission in self.view.reads.submissions(self.map.id)}
+        contexts = self.view.contexts
+        return sum(one.attempts for one in self.tallies if contexts[one.context].code not in submitted)
+
     def count(self, *states: State) -> int:
         """Count its tasks in some states."""
         return sum(self.map.counts.get(state, 0) for state in states)
@@ -56,6 +63,8 @@ class _OfMap(Situation[MapFacts]):
     def details(self, facts: MapFacts) -> Iterable[str]:
         counts = ", ".join(f"{n:,} {state.word}" for state, n in facts.map.counts.items() if n)
         yield counts or "it has no task"
+        if facts.drifted:
+            yield f"{plural(facts.drifted, 'attempt')} of it ran other code than it was submitted with"
 
 
 class MapPaused(_OfMap):

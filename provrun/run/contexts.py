@@ -7,6 +7,7 @@ tasks of its map are on their way, and again when an agent loads other files; re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -14,8 +15,10 @@ from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
 from provrun.core.messages import Joined, Loaded
 from provrun.core.records import Context, MapRecord
+from provrun.errors import DatabaseAway
 from provrun.ports import Interning
 
+FEW = 5  # changed files that are named
 FRESH = 5.0  # seconds for which a capture stands for agents that load a map for the first time
 
 
@@ -23,10 +26,23 @@ Ran = tuple[int, int, int, int]
 """What an attempt ran: its map, its agent, what that had loaded when it began, and when it ended."""
 
 
+class Interned(Interning, Protocol):
+    """Where circumstances are kept, and with which code a map was submitted."""
+
+    def submitted_code(self, map: int) -> tuple[int, CapturedCode]: ...
+
+
+class Differing(Protocol):
+    """Gives the files in which two versions of a map's code differ; None if that is not known."""
+
+    def __call__(self, map: int, then: CapturedCode, now: CapturedCode) -> set[str] | None: ...
+
+
 class _Captures(msgspec.Struct):
     """The captures of one map: how many were asked for, and which code each found."""
 
     asked: int = 0
+    found: dict[int, CapturedCode] = {}
     codes: list[int] = []
     answered_at: float = 0.0
     environment: int | None = None
@@ -44,22 +60,24 @@ class _Load(msgspec.Struct):
 class Contexts:
     """Resolves (map, agent, loaded, loaded after) to the id of a context; used by one thread.
 
-    ``ask`` asks for a capture of a map's code, which `captured` answers, in order.
+    ``ask`` asks for a capture of a map's code, which `captured` answers, in order; ``differing`` compares versions.
     """
 
     def __init__(
         self,
-        registry: Interning,
+        registry: Interned,
         job: int,
         maps: list[MapRecord],
         ask: Callable[[int], None],
         tell: Callable[[str], None],
+        differing: Differing,
     ) -> None:
         self._registry = registry
         self._job = job
         self._maps: dict[int, MapRecord] = {}
         self._ask = ask
         self._tell = tell
+        self._differing = differing
         self._places: dict[int, tuple[int, str]] = {}
         self._hosts: dict[int, int] = {}
         self._own_host: int | None = None
@@ -68,7 +86,8 @@ class Contexts:
         self._of_map: dict[int, list[_Load]] = {}
         self._loaded_by: set[tuple[int, int]] = set()
         self._known: dict[Ran, int] = {}
-        self._told: set[tuple[int, int]] = set()
+        self._compared: set[tuple[int, int]] = set()
+        self._told: set[int] = set()
         self.learn(maps)
 
     def learn(self, maps: list[MapRecord]) -> None:
@@ -98,7 +117,9 @@ class Contexts:
     def captured(self, map: int, code: CapturedCode, environment: Environment, at: int, now: float) -> None:
         """Take in the answer to a `capture`."""
         captures = self._captures[map]
-        captures.codes.append(self._registry.intern_code(code, at))
+        id = self._registry.intern_code(code, at)
+        captures.codes.append(id)
+        captures.found[id] = code
         captures.environment = self._registry.intern_environment(environment, at)
         captures.answered_at = now
 
@@ -146,7 +167,7 @@ class Contexts:
             return None
         rank, node = self._places[agent]
         code, code_after = captures.codes[first], captures.codes[last]
-        self._compare(map, code)
+        self._compare(map, code, load)
         return Context(
             job=self._job,
             rank=rank,
@@ -159,9 +180,25 @@ class Contexts:
             code_after=code_after if code_after != code else None,
         )
 
-    def _compare(self, id: int, code: int) -> None:
-        map = self._maps[id]
+    def _compare(self, id: int, code: int, load: _Load | None) -> None:
+        """Tell once for each map that what it uses is not what it was submitted with."""
         # A negative code is not known yet: the database is away.
-        if code > 0 and code != map.code and (id, code) not in self._told:
-            self._told.add((id, code))
-            self._tell(f"{map.name} runs other code than it was submitted with; its results name the code that ran")
+        if code < 0 or id in self._told or (id, code) in self._compared:
+            return
+        try:
+            submitted, then = self._registry.submitted_code(id)
+        except DatabaseAway:
+            return
+        self._compared.add((id, code))
+        if code == submitted:
+            return
+        differing = self._differing(id, then, self._captures[id].found[code])
+        used = None if differing is None or load is None else sorted(differing & load.said.files.keys())
+        if used == []:
+            return  # what has changed is nothing that it uses
+        self._told.add(id)
+        named = "" if used is None else f" ({', '.join(used[:FEW])}{', ...' if len(used) > FEW else ''})"
+        self._tell(
+            f"{self._maps[id].name} runs other code than it was submitted with{named}; its results name the code that"
+            " ran"
+        )

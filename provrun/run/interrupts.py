@@ -14,7 +14,14 @@ from typing import Protocol
 INTERRUPTED = "interrupted"
 """The reason of a job that was told to end."""
 
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+"""What sites let schedulers send before an end that is known anyway; by themselves these signals end a process."""
+
 TOGETHER = 1.0  # seconds within which launchers deliver one signal more than once
+
+
+def note(number: int, frame: FrameType | None) -> None:
+    """Do nothing about a signal. What is ignored stays so in what is started, what is handled does not."""
 
 
 class Person(Protocol):

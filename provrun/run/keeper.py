@@ -160,7 +160,7 @@ class Keeper:
         self._answers: deque[Answer] = deque()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._captures: SimpleQueue[int | None] = SimpleQueue()
-        self._contexts = Contexts(registry, job, maps, self._captures.put, self._tell)
+        self._contexts = Contexts(registry, job, maps, self._captures.put, self._tell, recorder.differing)
         self._waiting: list[tuple[int, Verdict]] = []
         self._uncaptured: list[tuple[int, Verdict]] = []
         self._wanted: Claim | None = None

@@ -237,7 +237,8 @@ def main() -> NoReturn:
     become_subreaper()
     # A scheduler that ends a job signals this process, too; its agent says what is to become of the tasks. A handler,
     # since what is ignored stays so in what is started.
-    signal.signal(signal.SIGTERM, _ignore)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
+        signal.signal(number, _ignore)
     channel = Channel(Descriptor(SOCKET))
     spawner: Spawner | None = None
     try:

@@ -218,6 +218,9 @@ class Patient:
     def run_map(self, map: int) -> RunMap:
         return self._ask(lambda registry: registry.run_map(map))
 
+    def submitted_code(self, map: int) -> tuple[int, CapturedCode]:
+        return self._ask(lambda registry: registry.submitted_code(map))
+
     def read_by(self, map: int, index: int) -> list[tuple[MapRecord, Iterator[Shown]]]:
         return self._ask(lambda registry: registry.read_by(map, index))
 

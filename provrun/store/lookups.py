@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
+import msgspec
+
+from provrun.core.canonical import decode
+from provrun.core.code import CapturedCode, Code
 from provrun.core.messages import RunMap
 from provrun.core.records import Dependency, MapRecord, TaskRecord
 from provrun.core.states import State
@@ -140,6 +144,18 @@ def run_map(db: Database, map: int) -> RunMap:
         map=record.id, name=record.name, recipe=record.recipe, recipe_digest=record.recipe_digest,
         policy=record.policy, workdir=record.workdir, own=record.own, each=tuple(each), reduces=reduces,
     )
+
+
+def submitted_code(db: Database, map: int) -> tuple[int, CapturedCode]:
+    """Give the code that a map was submitted with last, and its id."""
+    last = "(select max(id) from submission where map_id=m.id)"
+    id, body, patch = db.fetch(
+        "select c.id, c.body, c.patch from map m join code c"
+        f" on c.id=coalesce((select code_id from submission where id={last}), m.code_id) where m.id=?",
+        (map,),
+    )[0]
+    code = msgspec.convert(decode(body), Code)
+    return id, CapturedCode(code, bytes(patch) if patch is not None else None)
 
 
 def size(db: Database, map: int) -> int:

@@ -155,6 +155,9 @@ class Registry:
     def run_map(self, map: int) -> RunMap:
         return lookups.run_map(self.database, map)
 
+    def submitted_code(self, map: int) -> tuple[int, CapturedCode]:
+        return lookups.submitted_code(self.database, map)
+
     def claim(
         self, job: int, maps: Sequence[int], limit: int, above: int | None = None,
         avoid: Sequence[tuple[int, int]] = (),

@@ -199,6 +199,36 @@ def test_wait_ends_when_the_maps_are_done_or_the_time_is_over(cli: Cli) -> None:
     assert waiting.wait(timeout=20) == 0
 
 
+def test_results_of_a_map_that_starts_in_a_folder_are_as_current_as_others(cli: Cli) -> None:
+    (cli.folder / "deep").mkdir()
+    (cli.folder / "deep" / "tool.py").write_text("print(1)\n")
+    there = cli.folder / "deep"
+    assert cli("submit", "scan", "--param", "x=0:2", "--", sys.executable, "tool.py", "{x}", at=there).exit == 0
+    assert cli("run", "scan").exit == 0
+    assert cli("status", "--json").json["maps"][0]["stale"] == 0
+    (cli.folder / "deep" / "tool.py").write_text("print(2)\n")
+    assert cli("status", "--json").json["maps"][0]["stale"] == 2
+
+
+def test_code_that_differs_from_what_was_submitted_is_told_and_explained(cli: Cli) -> None:
+    (cli.folder / "tool.py").write_text("print(1)\n")
+    assert cli("submit", "scan", "--param", "x=0:2", "--", sys.executable, "tool.py", "{x}").exit == 0
+    (cli.folder / "tool.py").write_text("print(2)\n")
+    done = cli("run", "scan")
+    assert done.err.count("scan runs other code than it was submitted with (tool.py)") == 1
+    explained = cli("why", "scan/0", "--json").json["details"][-1]
+    assert "it ran code:" in explained
+    compared = explained.partition("provrun ")[2].split()
+    assert [one["what"] for one in cli(*compared, "--json").json["differences"]] == [
+        "code.tree", "code.patch"
+    ]
+    assert "2 attempts of it ran other code than it was submitted with" in cli("why", "scan").out
+    # Submitted again as it lies there: what runs from now on is what was asked for.
+    assert cli("submit", "scan", "--param", "x=0:3", "--", sys.executable, "tool.py", "{x}").exit == 0
+    assert "other code" not in cli("run", "scan").err
+    assert "it ran code:" not in cli("why", "scan/2").out
+
+
 def test_a_changed_script_makes_results_stale_and_why_names_it(cli: Cli) -> None:
     (cli.folder / "tool.py").write_text(TOOL)
     cli("submit", "scan", "--param", "x=0:3", "--", sys.executable, "tool.py", "{x}")

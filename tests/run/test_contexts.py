@@ -36,8 +36,10 @@ class Job:
         study.submit("scan", grid(x=2))
         self.asked: list[int] = []
         self.told: list[str] = []
+        self.differing: set[str] | None = None
         self.contexts = Contexts(
-            registry, study.job(), registry.select_maps(("scan",)), self.asked.append, self.told.append
+            registry, study.job(), registry.select_maps(("scan",)), self.asked.append, self.told.append,
+            lambda map, then, now: self.differing,
         )
         self.contexts.joined(0, 0, Joined(2, "n1", ""))
         self.contexts.host(HOST)
@@ -138,6 +140,25 @@ def test_code_other_than_submitted_is_told_once(job: Job) -> None:
         job.contexts.resolve([(1, 0, before, before)]).get((1, 0, before, before))
     assert len(job.told) == 1
     assert "scan" in job.told[0]
+
+
+def test_what_it_uses_of_the_code_that_changed_is_named(job: Job) -> None:
+    job.differing = {"a.py", "b.py"}
+    job.contexts.capture(1)
+    job.captured("c")
+    job.contexts.loaded(0, loaded(1, "1"), 0.0)
+    job.contexts.resolve([(1, 0, 1, 1)])
+    (told,) = job.told
+    assert "(a.py)" in told
+
+
+def test_a_change_of_what_it_does_not_use_is_not_worth_a_word(job: Job) -> None:
+    job.differing = {"README.md"}
+    job.contexts.capture(1)
+    job.captured("c")
+    job.contexts.loaded(0, loaded(1, "1"), 0.0)
+    assert job.contexts.resolve([(1, 0, 1, 1)]).get((1, 0, 1, 1)) is not None
+    assert job.told == []
 
 
 def test_code_as_submitted_is_not_worth_a_word(job: Job) -> None:

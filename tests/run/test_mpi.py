@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.kills import manager_of, ranks_of
+from fixtures.kills import manager_of, ranks_of, spawner_of
 from fixtures.launchers import Launcher
 from fixtures.runs import Runs, finished, processes_of, until
 from fixtures.witness import Witness
@@ -121,6 +121,19 @@ def test_a_killed_spawner_of_another_rank_is_replaced(runs: Runs, witness: Witne
     assert "rank 1" in said
     outcomes = [a.outcome for index in range(6) for a in runs.attempts("t", index)]
     assert outcomes.count(Outcome.LOST) >= 1
+
+
+def test_signals_by_which_sites_warn_of_an_end_are_none(runs: Runs, witness: Witness) -> None:
+    runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; while [ ! -e gate ]; do sleep 0.02; done"], 4)
+    process = runs.start("--mpi", "2", "-j", "1")
+    until(lambda: len(witness.lines()) == 2, "two tasks began")
+    for rank in ranks_of(runs):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(rank, number)
+            os.kill(spawner_of(rank), number)
+    (runs.root / "gate").touch()
+    code, document, _ = finished(process)
+    assert (code, document["succeeded"], document["lost"]) == (0, 4, 0)
 
 
 def test_when_who_called_is_killed_the_ranks_give_back_what_runs(runs: Runs, witness: Witness) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from fixtures.runs import Runs, finished, until
@@ -152,16 +154,23 @@ def test_a_task_wider_than_the_slots_is_left_and_the_run_stops_early(runs: Runs)
 
 
 def test_code_that_changed_since_submission_is_said_and_recorded(runs: Runs) -> None:
-    runs.submit("scan", ["true"], 1)
+    runs.submit("scan", [sys.executable, "analysis.py"], 1)
     (runs.root / "analysis.py").write_text("changed = True\n")
     runs.run()
-    assert any("other code" in text for text in runs.heard.told)
+    assert [text for text in runs.heard.told if "other code" in text and "(analysis.py)" in text]
     registry = runs.registry()
     reads = Reads(registry.database)
     (attempt,) = reads.attempts(1, 0)
     ran, submitted = reads.context(attempt.context).code, reads.digest_of("code", reads.maps()[0].code)
     registry.close()
     assert ran != submitted
+
+
+def test_a_change_of_what_a_map_does_not_use_is_recorded_and_not_said(runs: Runs) -> None:
+    runs.submit("scan", ["true"], 1)
+    (runs.root / "analysis.py").write_text("changed = True\n")
+    runs.run()
+    assert runs.heard.told == []
 
 
 def test_nothing_is_said_when_the_code_is_that_of_the_submission(runs: Runs) -> None:
