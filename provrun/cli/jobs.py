@@ -10,8 +10,8 @@ from provrun.errors import UsageError
 UNSOUND = 6
 FRESH = 5.0  # seconds that what a scheduler said of jobs holds, for who asks about jobs
 FACTS = (
-    "job_kind", "scheduler", "scheduler_id", "scheduler_state", "user", "node", "slots", "ranks", "started", "ended",
-    "reason", "script", "output",
+    "job_kind", "scheduler", "scheduler_id", "scheduler_state", "user", "node", "slots", "ranks", "submitted",
+    "started", "ended", "reason", "script", "output",
 )
 
 
@@ -60,7 +60,7 @@ def show(face: Face, id: str) -> None:
         found = path(project, str(allocation))
         document[name] = str(found) if allocation is not None and found.exists() else None
     lines = [f"{document['ref']}  {document['state']}"]
-    lines += [f"  {name.removeprefix('job_')}: {document[name]}" for name in FACTS if document[name] is not None]
+    lines += [f"  {name.removeprefix('job_')}: {document[name]}" for name in FACTS if document[name]]
     ran = document["ran"]
     assert isinstance(ran, list)
     lines += [f"  ran {each['attempts']:,} attempts of {each['map']}, {each['results']:,} results" for each in ran]

@@ -80,7 +80,9 @@ class Scheduler:
         try:
             return self.dialect.submitted(answer)
         except Unreadable as error:
-            raise self._refused(answer, "did not take the job", error) from error
+            refused = self._refused(answer, "did not take the job", error)
+            refused.next = "the same command with --dry-run shows the script"
+            raise refused from error
 
     def query(self, ids: Collection[str]) -> dict[str, Told]:
         """Ask for all these jobs at once; one that is not named in the answer is absent."""

@@ -46,7 +46,9 @@ class SlurmLimits:
         return [Command([*words, f"--partition={queue}"] if queue else words, environ={"SINFO_FORMAT": None})]
 
     def read(self, answers: Sequence[Answer], queue: str | None) -> Queue:
-        lines = [line.split("|") for line in _text(answers[0]).splitlines() if line.strip()]
+        # It says nothing of a partition that there is not.
+        said = answers[0].out if queue and not answers[0].exit else _text(answers[0])
+        lines = [line.split("|") for line in said.splitlines() if line.strip()]
         if any(len(fields) != 8 for fields in lines):
             raise Unreadable(answers[0].out)
         # Several partitions may be named at once; a job goes to any of them, so the first is taken.

@@ -159,6 +159,7 @@ def hand_in(project: Project, plan: BatchPlan) -> Submitted:
         id = scheduler.submit(script, plan.request)
     except ProvrunError as error:
         path.unlink(missing_ok=True)
+        script.unlink(missing_ok=True)
         project.registry.close_job(number, "ended", f"not submitted: {error.message}", time.time_ns() // 1000)
         raise
     project.registry.queue_job(msgspec.structs.replace(job, owner={**job.owner, "id": id}))

@@ -126,7 +126,7 @@ def _manage(
             code = SIGNALLED + person.number if person.number else STOPPED
             return _summary(progress, job, reason or "the database is away", code, 0)
         if reason in ("", WALLTIME):
-            code, why = _left_over(project, setting, dispatcher.left())
+            code, why = _left_over(project, setting, dispatcher.left(), late=reason == WALLTIME)
             reason = "; ".join(filter(None, (reason if why else "", why)))
         if manager.io:
             code = StorageFailed.exit
@@ -184,10 +184,12 @@ def _deadline(project: Project, setting: Setting) -> float | None:
     return None if until is None else time.monotonic() + until - time.time()
 
 
-def _left_over(project: Project, setting: Setting, left: Sequence[LeftTasks] = ()) -> tuple[int, str]:
+def _left_over(
+    project: Project, setting: Setting, left: Sequence[LeftTasks] = (), *, late: bool = False
+) -> tuple[int, str]:
     """Give exit code and reason that the states of all tasks call for when nothing is left that could run.
 
-    ``left`` is what the job left on purpose.
+    ``left`` is what the job left on purpose; ``late`` if its time was up, so that it did not come to the others.
     """
     maps = project.registry.select_maps(setting.names, submitted=True)
     pending = {map.id: map.counts[State.PENDING] for map in maps if not map.paused}
@@ -206,7 +208,7 @@ def _left_over(project: Project, setting: Setting, left: Sequence[LeftTasks] = (
         (sum(map.counts[State.PENDING] for map in maps if map.paused), "paused"),
         *((n, why) for why, n in whys.items()),
         (sum(map.counts[State.RUNNING] for map in maps), "running in another job"),
-        (sum(pending.values()), "pending since this run looked last"),
+        (sum(pending.values()), "pending" if late else "pending since this run looked last"),
         (sum(map.counts[State.WAITING] for map in maps), "waiting for others"),
     ):
         if n > 0:

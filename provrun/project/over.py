@@ -33,14 +33,23 @@ KEPT = 30 * 86_400.0  # seconds for which answers are remembered
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scheduler said of a job ``at`` a time: a stage, or nothing since ``absent``; ``proven`` to be this job."""
+    """What a scheduler said of a job ``at`` a time: a stage, for a ``reason``, or nothing since ``absent``.
+
+    ``proven`` if it is this very job that it spoke of.
+    """
 
     at: float
     stage: Stage | None = None
     proven: bool = False
     ends: int | None = None
+    reason: str | None = None
     absent: float | None = None
     failed: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The stage, and why as its scheduler puts it."""
+        return f"{self.stage} ({self.reason})" if self.reason else str(self.stage)
 
 
 class Judge:
@@ -106,11 +115,11 @@ class Judge:
             why = f": {seen.failed}" if seen is not None else ""
             return self._without_evidence(job, f"{name} does not say how it stands{why}")
         if seen.stage is not None and not seen.stage.final and seen.stage is not Stage.UNKNOWN:
-            return Verdict(False, f"{name} says that it is {seen.stage}", seen.stage, seen.ends)
+            return Verdict(False, f"{name} says that it is {seen.words}", seen.stage, seen.ends)
         silent = job.state == "queued" or self._silent(job)
         if seen.stage is not None and seen.stage.final:
             if seen.proven or silent:
-                return Verdict(True, f"{name} says that it is {seen.stage}", seen.stage)
+                return Verdict(True, f"{name} says that it is {seen.words}", seen.stage)
             return Verdict(None, f"{who} is {seen.stage}, which may be another one of that id", seen.stage)
         if seen.stage is Stage.UNKNOWN:
             return self._without_evidence(job, f"{name} does not know how it stands")
@@ -200,7 +209,8 @@ class Judge:
                     fresh[job.uuid] = Seen(at=now, absent=now if since is None else since)
                 else:
                     fresh[job.uuid] = Seen(
-                        at=now, stage=answer.stage, proven=own is True or not dialect.reuses, ends=answer.ends
+                        at=now, stage=answer.stage, proven=own is True or not dialect.reuses, ends=answer.ends,
+                        reason=answer.reason,
                     )
         memory.write({**before, **fresh}, now)
         return {**before, **fresh}

@@ -142,8 +142,9 @@ def allowances(project: Project, scheduler: str, queue: str | None) -> Queue:
             found = Queue(name=queue or "", cores=0, source=f"not known: {error.message.splitlines()[0]}")
     cores = config.number("queue_cores") or found.cores
     if not cores:
-        cores, source = here, "not known; as many cores as here are taken, see provrun config queue_cores"
-        source = f"{found.source}; {source}" if found.source else source
+        cores, said = here, found.source or "not known"
+        said += "" if "not known" in said else ", but not how many cores a node has"
+        source = f"{said}; as many cores as here are taken, see provrun config queue_cores"
         found = msgspec.structs.replace(found, source=source, guessed=True)
     return msgspec.structs.replace(
         found, cores=cores, most_nodes=_least(found.most_nodes, config.number("queue_nodes")),

@@ -63,10 +63,17 @@ def wanted(
             )
     if more.get("resubmit", "auto") not in RESUBMIT:
         raise UsageError(f"resubmit={more['resubmit']}: want one of {', '.join(RESUBMIT)}", value=more["resubmit"])
+    seconds = None if time is None else parse_duration(time)
+    if seconds == 0:  # which schedulers take for no limit
+        raise UsageError(f"--time {time}: a job needs some", value=time, next="--time 2h, or leave it out")
+    if more.get("links") is not None and more.get("resubmit", "auto") != "chain":
+        raise UsageError(
+            "--links says how long a chain is that is submitted now", value=more["links"], next="--resubmit chain"
+        )
     try:
         return msgspec.convert(
             {
-                "names": tuple(names), "time": None if time is None else parse_duration(time),
+                "names": tuple(names), "time": seconds,
                 "exclude": tuple(node for text in _texts(exclude) for node in _nodes(text)),
                 "options": tuple(_option(text) for text in _texts(given)),
                 "setup": tuple(line for text in _texts(setup) for line in _lines(text)),
@@ -113,4 +120,8 @@ def _option(text: str) -> tuple[str, str]:
 
 def _lines(text: str) -> list[str]:
     path = Path(text)
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.splitlines()
+    if path.is_file():
+        return path.read_text(encoding="utf-8").splitlines()
+    if path.suffix == ".sh" and text.split() == [text]:
+        raise UsageError(f"--setup {text}: there is no such file", value=text, next=f"a line of shell: 'source {text}'")
+    return text.splitlines()

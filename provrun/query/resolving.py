@@ -32,6 +32,7 @@ from provrun.query.view import View
 
 T = TypeVar("T")
 MANY = 20  # so many candidates are named at most
+UUID_DIGITS = 8  # fewer, if all are decimal, are a number
 
 
 class MapSubject(msgspec.Struct, frozen=True):
@@ -153,10 +154,11 @@ def tasks_with(view: View, map: MapRecord, params: dict[str, Value], limit: int)
 
 
 def find_job(jobs: Sequence[JobRecord], id: str) -> JobRecord:
-    """Give a job by its number or by the first digits of its uuid."""
+    """Give a job by its number or by the first digits of its uuid, a few at least: a wrong number is none."""
     wanted = id.replace("-", "").lower()
     exact = [job for job in jobs if str(job.id) == id]
-    found = exact or [job for job in jobs if wanted and job.uuid.replace("-", "").lower().startswith(wanted)]
+    enough = len(wanted) >= (UUID_DIGITS if wanted.isdecimal() else 1)
+    found = exact or [job for job in jobs if enough and job.uuid.replace("-", "").lower().startswith(wanted)]
     if not found:
         raise NotFound(f"no job {id}", value=id, next="provrun job list shows the jobs")
     return _only(f"job:{id}", found, [f"job:{job.id}" for job in found])

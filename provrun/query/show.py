@@ -86,13 +86,17 @@ def environment(view: View, digest: str) -> Document:
 def job_document(view: View, job: JobRecord) -> Document:
     """Tell a job; ``over`` is true for one that is over without having said so.
 
-    ``scheduler_state`` is what its scheduler says of it as long as it has not ended.
+    ``slots`` is None for one that has not begun and takes whole nodes. ``scheduler_state`` is what its scheduler says
+    of it as long as it has not ended.
     """
     unfinished = job.state in ("queued", "running")
     stage = view.judge.stage(job) if unfinished else None
+    submitted = job.owner.get("submitted")
     return {
         "id": job.id, "uuid": job.uuid, "job_kind": job.kind, "state": job.state, "user": job.user, "node": job.node,
-        "slots": job.slots, "ranks": job.ranks, "started": moment(job.started), "ended": moment(job.ended),
+        "slots": job.slots or None, "ranks": job.ranks,
+        "submitted": moment(submitted) if isinstance(submitted, int) else None,
+        "started": moment(job.started) if job.node else None, "ended": moment(job.ended),
         "reason": job.reason, "over": unfinished and view.over(job),
         "scheduler": job.owner.get("scheduler"), "scheduler_id": job.owner.get("id"),
         "scheduler_state": None if stage is None else str(stage),

@@ -29,7 +29,5 @@ def why_job(view: View, job: JobRecord) -> Answer:
         return Answer(
             ref, "job-lost", "it died without a word; what it was running is pending again", (shape,), "provrun run"
         )
-    return Answer(
-        ref, "job-ended", f"it ended {moment(job.ended)}: {job.reason or 'no reason given'}", (shape,),
-        f"provrun job show {job.id}",
-    )
+    because = f"it ended {moment(job.ended)}: {job.reason or 'nothing was left that it could run'}"
+    return Answer(ref, "job-ended", because, (shape,), f"provrun job show {job.id}")

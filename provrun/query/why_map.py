@@ -147,11 +147,14 @@ class MapPending(_OfMap):
         return facts.count(State.PENDING) > 0
 
     def because(self, facts: MapFacts) -> str:
-        n = plural(facts.count(State.PENDING), "task")
+        count = facts.count(State.PENDING)
+        pending = f"{plural(count, 'task')} of it {'is' if count == 1 else 'are'} pending"
         if facts.jobs:
-            return f"{n} of it are pending"
+            return pending
+        if not facts.queued:
+            return f"{pending}, and no job is running"
         waiting = ", ".join(f"job:{job.id}" for job in facts.queued)
-        return f"{n} of it are pending, and {f'{waiting} is still queued' if waiting else 'no job is running'}"
+        return f"{pending}, and {waiting} {'is' if len(facts.queued) == 1 else 'are'} still queued"
 
     def next(self, facts: MapFacts) -> str:
         pending = facts.some(State.PENDING)

@@ -104,7 +104,7 @@ class Queued(_Pending):
 
     def because(self, facts: Facts) -> str:
         jobs = ", ".join(f"job:{job.id} ({job.owner.get('scheduler')})" for job in facts.queued)
-        return f"it is pending, and {jobs} is still queued"
+        return f"it is pending, and {jobs} {'is' if len(facts.queued) == 1 else 'are'} still queued"
 
     def next(self, facts: Facts) -> str:
         return f"provrun why job:{facts.queued[0].id}"

@@ -71,6 +71,30 @@ def test_what_a_host_cannot_do_is_refused(runs: Runs, cli: Cli) -> None:
     assert cli("launch", "--option", "nothing", "--json").exit == 2
 
 
+def test_what_means_nothing_is_refused(runs: Runs, cli: Cli) -> None:
+    runs.submit("scan", ["true"], 1)
+    for words, said in (
+        (("--time", "0s"), "--time 0s: a job needs some"),  # which Slurm takes for no limit
+        (("--links", "3"), "--links says how long a chain is"),
+        (("--setup", "modules.sh"), "--setup modules.sh: there is no such file"),
+    ):
+        done = cli("launch", "--scheduler", "local", *words, "--json")
+        assert (done.exit, done.error["code"]) == (2, "usage")
+        assert said in done.error["message"]
+    assert jobs(cli) == []
+
+
+def test_a_job_that_is_not_taken_leaves_its_reason_and_no_file(runs: Runs, cli: Cli, stand_ins: StandIns) -> None:
+    runs.submit("scan", ["true"], 1)
+    stand_ins.answer("sbatch", exit=1, err="sbatch: error: invalid account\n")
+    done = cli("launch", "--scheduler", "slurm", "--nodes", "1", "--time", "1h", "--json")
+    assert (done.exit, done.error["next"]) == (69, "the same command with --dry-run shows the script")
+    (job,) = jobs(cli)
+    assert (job["state"], job["started"], job["slots"]) == ("ended", None, None)
+    assert "invalid account" in job["reason"]
+    assert [path for path in (runs.root / ".provrun/launch").iterdir() if path.suffix in (".sh", ".plan")] == []
+
+
 def test_a_job_in_the_background_is_cancelled(runs: Runs, cli: Cli, witness: Witness) -> None:
     runs.submit("scan", ["sh", "-c", witness.shell("{x}") + "; exec sleep 600"], 4)
     (job,) = cli("launch", "--scheduler", "local", "--slots", "2", "--json").json["jobs"]

@@ -105,6 +105,13 @@ def test_sinfo_tells_a_partition_by_name() -> None:
     assert (long.most_time, long.most_nodes, long.nodes, long.exclusive) == (None, 1, 4, False)
 
 
+def test_a_partition_that_there_is_not_is_named() -> None:
+    with pytest.raises(Unreadable, match="no partition nosuch"):
+        SlurmLimits().read([said("")], "nosuch")
+    with pytest.raises(Unreadable, match="nothing"):
+        SlurmLimits().read([said("")], None)
+
+
 def test_qstat_and_pbsnodes_tell_a_queue() -> None:
     assert PbsLimits().read([said(QSTAT), said(PBSNODES)], None) == Queue(
         name="medq", cores=24, memory=97920 << 20, nodes=2, most_nodes=4, most_time=360_000.0, most_jobs=30,

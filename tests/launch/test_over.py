@@ -79,6 +79,11 @@ def test_a_final_state_of_this_very_job_is_evidence(project: Project, stand_ins:
     assert verdict.because == f"slurm says that it is {state.lower()}"
 
 
+def test_why_a_job_still_waits_is_told_in_the_words_of_its_scheduler(project: Project, stand_ins: StandIns) -> None:
+    stand_ins.answer("squeue", line("PENDING").replace("|None|", "|PartitionTimeLimit|"))
+    assert Case(project, state="queued").verdict().because == "slurm says that it is queued (PartitionTimeLimit)"
+
+
 @pytest.mark.parametrize("state", ["RUNNING", "PENDING", "COMPLETING", "SUSPENDED"])
 def test_a_job_that_the_scheduler_has_is_not_over_however_silent(
     project: Project, stand_ins: StandIns, state: str

@@ -166,4 +166,4 @@ def test_a_real_slurm_is_asked(project: Project, study: Study, slurm: Slurm) -> 
     with pytest.raises(UsageError, match="--nodes 3"):
         shaping.shape(project, ["scan"], scheduler="slurm", queue="short", wishes=Wishes(nodes=3))
     gone = shaping.allowances(project, "slurm", "nosuch")
-    assert "not known" in gone.source
+    assert gone.source.startswith("not known: slurm does not say what a queue allows: no partition nosuch; as many")

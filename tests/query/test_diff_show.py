@@ -9,11 +9,11 @@ import pytest
 from fixtures.lab import Dependency, Fate, Lab, double, fails, gives, xs
 from provrun.core.code import Code
 from provrun.core.environment import Environment, Package
-from provrun.core.records import Policy, Recipe
+from provrun.core.records import JobRecord, Policy, Recipe
 from provrun.core.states import Outcome
 from provrun.errors import NotFound, UsageError
 from provrun.query.diff import Comparison, diff
-from provrun.query.resolving import resolve
+from provrun.query.resolving import find_job, resolve
 from provrun.query.show import show
 
 
@@ -166,3 +166,14 @@ def test_a_task_is_found_by_its_parameters(lab: Lab) -> None:
     with pytest.raises(UsageError, match="stands for several") as caught:
         lab.resolve("scan[x=2]")
     assert caught.value.value == ["scan/4", "scan/5"]
+
+
+def test_a_number_is_not_the_beginning_of_a_uuid() -> None:
+    job = JobRecord(
+        id=1, uuid="99012345-58aa-4c2f-a5a9-86f84eae8b8c", kind="local", state="ended", user="ada", node="n1", slots=1,
+        ranks=1, started=1,
+    )
+    with pytest.raises(NotFound):
+        find_job([job], "99")
+    for id in ("1", "99012345", "9901234558aa", job.uuid):
+        assert find_job([job], id) is job

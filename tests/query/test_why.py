@@ -206,7 +206,10 @@ def test_pending_with_a_job_in_the_queue_names_it(lab: Lab) -> None:
     answer = ask(lab, "scan/0")
     assert (answer.situation, answer.next) == ("job-is-queued", f"provrun why job:{job.id}")
     assert answer.because == f"it is pending, and job:{job.id} (slurm) is still queued"
-    assert ask(lab, "scan").because == f"1 task of it are pending, and job:{job.id} is still queued"
+    assert ask(lab, "scan").because == f"1 task of it is pending, and job:{job.id} is still queued"
+    lab.open_job(owner={"scheduler": "slurm"}, state="queued", started=time.time_ns() // 1000)
+    assert ask(lab, "scan/0").because.endswith("(slurm) are still queued")
+    assert ask(lab, "scan").because.endswith(" are still queued")
     assert ask(lab, f"job:{job.id}").situation == "job-queued"
 
 
