@@ -91,15 +91,3 @@ def cancel(face: Face, ids: tuple[str, ...], every: bool) -> None:
     text = [f"{row['ref']}: {row['what']}" for row in rows] or ["no job is left to cancel"]
     document = {"changed": changed, "maps": [], "jobs": rows, "next": "provrun job list"}
     face.out.answer(document, refs=[str(row["ref"]) for row in rows], text="\n".join([*text, "next: provrun job list"]))
-
-
-@command("provrun verify", "provrun verify --json")
-def verify(face: Face) -> int:
-    """Check that everything the registry and its log keep agrees; exits with 6 and says what does not hold."""
-    from provrun.project import logs
-
-    project = face.project()
-    problems = [*project.registry.check(), *logs.check(project)]
-    document = {"ok": not problems, "problems": problems}
-    face.out.answer(document, refs=problems, text="\n".join(problems) or "the registry is sound")
-    return UNSOUND if problems else 0

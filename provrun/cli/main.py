@@ -47,7 +47,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Publish": {
         "export": ("provrun.cli.export", "export", "Write a page of W3C PROV about maps."),
-        "verify": ("provrun.cli.jobs", "verify", "Check that everything the registry keeps agrees."),
+        "prove": ("provrun.cli.verify", "prove", "Prove that a task is among those a page commits to."),
+        "verify": ("provrun.cli.verify", "verify", "Check the registry, or what was published."),
     },
     "Project": {
         "init": ("provrun.cli.house", "init", "Make a project here or in DIR."),

@@ -203,11 +203,11 @@ class MapNodes:
             "wallMedian": part.use.wall_median, "wallP95": part.use.wall_p95, "wallMax": part.use.wall_max,
             "cpuSum": part.use.cpu_sum, "maxRss": None if part.use.max_rss is None else part.use.max_rss * 1024,
             "host": self.things.hosts(hosts),
-            "failure": _listed({
+            "failure": listed({
                 encode({"class": word, "count": n, "detail": detail}): n for (word, detail), n in failures.items()
             }),
-            "recovery": _listed({encode({"into": into, "tasks": n}): n for into, n in recovered.items()}),
-            "codeChangedTo": _listed({encode({"attempts": n, "code": code}): n for code, n in changed.items()}),
+            "recovery": listed({encode({"into": into, "tasks": n}): n for into, n in recovered.items()}),
+            "codeChangedTo": listed({encode({"attempts": n, "code": code}): n for code, n in changed.items()}),
             "pooled": pooled,
         }
 
@@ -259,7 +259,7 @@ class MapNodes:
             self.page.associated(name, self.things.person)
 
 
-def _listed(counted: dict[str, int]) -> list[str]:
+def listed(counted: dict[str, int]) -> list[str]:
     """Give the most frequent texts first, and of those beyond 16 only how many there are."""
     ordered = sorted(counted, key=lambda text: (-counted[text], text))
     rest = ordered[MOST_LISTED:]

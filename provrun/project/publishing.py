@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provrun import __version__
+from provrun.core.cohorts import Grouping
 from provrun.core.history import Tried
 from provrun.core.levels import levels
 from provrun.errors import NotFound, StorageFailed
@@ -108,6 +109,19 @@ def summarised(
         revises=None if revises is None else _page_name(revises),
     )
     return [one.summary for one in told], built
+
+
+def grouped(project: Project, record: MapRecord) -> Grouping:
+    """Say in which group each task of a map lies."""
+    summaries = Summaries(project.registry.database)
+    level = levels(record.name, record.dependencies, record.total)
+    census = Census(summaries.circumstances(), level, {}, lambda _: (), read_by_others=False)
+    census.count(summaries.histories(record.id))
+    published = [
+        ([one.key for one in members], tail, any(one.shown for one in members))
+        for members, tail in pool(census.cohorts.values())
+    ]
+    return Grouping(published, unattempted=census.unattempted > 0)
 
 
 def _parts(summaries: Summaries, record: MapRecord, cohorts: Sequence[Cohort]) -> list[Part]:

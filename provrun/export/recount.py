@@ -1,0 +1,249 @@
+"""What whoever has the records of all tasks can check: that they are those committed to, and every number they give."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from provrun.core.canonical import encode
+from provrun.core.cohorts import CohortKey, tail
+from provrun.core.leaves import BadRecord, Record, cohort_of_fields, micros_of
+from provrun.core.merkle import BadSums, Tree, leaf_hash, unpack
+from provrun.core.states import Outcome
+from provrun.export.checks import cohort_key
+from provrun.export.maps import listed
+from provrun.export.page import ended_at, started_at
+from provrun.export.parameters import DISTINCT, Parameters
+from provrun.export.rdf import time_text
+from provrun.export.view import Committed, Mapped, View, Wrong, short
+
+LINES = "leaves-are-the-records"
+ROOTS = "leaves-make-the-roots"
+BELONGS = "leaves-belong-to-their-groups"
+NUMBERS = "numbers-are-those-of-the-leaves"
+
+
+class _Stop(Exception):
+    """Nothing that follows can be checked."""
+
+
+def recount(view: View, lines: Iterable[bytes]) -> Iterator[Wrong]:
+    """Check the records of all tasks, in the order of the trees, against a page."""
+    numbered = enumerate(lines, 1)
+    try:
+        for one in view.maps():
+            yield from _map(view, one, numbered)
+    except _Stop as stop:
+        yield cast("Wrong", stop.args[0])
+        return
+    if next(numbered, None) is not None:
+        yield Wrong(LINES, "there are more records than the page commits to")
+
+
+def _map(view: View, one: Mapped, lines: Iterator[tuple[int, bytes]]) -> Iterator[Wrong]:
+    tally = Tally(view, one)
+    seen = bytearray(one.commitment.sums.tasks)
+    for group in one.groups:
+        tree = Tree()
+        last = -1
+        for _ in range(group.sums.tasks):
+            number, record = _record(lines, one.name)
+            if record.map != one.name or record.index >= len(seen) or seen[record.index] or record.index < last:
+                raise _Stop(Wrong(LINES, f"line {number}: {record.map}/{record.index} is out of place"))
+            seen[record.index] = 1
+            last = record.index
+            if not tally.belongs(record, group):
+                yield Wrong(BELONGS, f"line {number}: {record.map}/{record.index} is not of {short(group.node)}")
+            try:
+                tree.add(record.sums().pack(), leaf_hash(record.line))
+            except BadSums as error:
+                raise _Stop(Wrong(LINES, f"line {number}: {error}")) from None
+            tally.add(record)
+        root = tree.root()
+        if root.hash != group.root or unpack(root.sums) != group.sums:
+            yield Wrong(ROOTS, f"the records make another root for {short(group.node)} than the page states")
+    yield from tally.wrong()
+
+
+def _record(lines: Iterator[tuple[int, bytes]], map: str) -> tuple[int, Record]:
+    number, line = next(lines, (0, b""))
+    if not number:
+        raise _Stop(Wrong(LINES, f"there are fewer records than the page commits to: {map} lacks some"))
+    if not line.endswith(b"\n"):
+        raise _Stop(Wrong(LINES, f"line {number} does not end"))
+    try:
+        return number, Record(line[:-1])
+    except BadRecord as error:
+        raise _Stop(Wrong(LINES, f"line {number}: {error}")) from None
+
+
+class _Counted:
+    """What the records say of one cohort of the page."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+        self.walls = array("q")
+        self.cpu = 0
+        self.rss: int | None = None
+        self.first: int | None = None
+        self.last: int | None = None
+        self.failures = Counter[str]()
+        self.superseded = 0
+        self.repeated = 0
+
+    def add(self, one: dict[str, object]) -> None:
+        self.counts["attempts"] += 1
+        wall, cpu, rss, started = (cast("int | None", one[n]) for n in ("wall_us", "cpu_us", "max_rss", "started"))
+        if wall is not None:
+            self.walls.append(wall)
+        self.cpu += cpu or 0
+        if rss is not None:
+            self.rss = max(rss, self.rss or 0)
+        if started is not None:
+            start = micros_of(cast("str", one["started"]))
+            self.first = start if self.first is None else min(start, self.first)
+            self.last = max(start + (wall or 0), self.last or 0)
+        if one["outcome"] != Outcome.SUCCEEDED.word:
+            self.failures[encode({"class": one["outcome"], "detail": one["detail"]})] += 1
+
+    def said(self) -> dict[str, int | None]:
+        walls = sorted(self.walls)
+
+        def ranked(percent: int) -> int | None:
+            return walls[-(-len(walls) * percent // 100) - 1] if walls else None
+
+        counts = {name: self.counts[name] for name in ("attempts", "tasks", "accepted", "retried")}
+        return counts | {
+            "wallSum": sum(walls), "wallMedian": ranked(50), "wallP95": ranked(95), "wallMax": ranked(100),
+            "cpuSum": self.cpu, "maxRss": self.rss,
+        }
+
+    def failed(self) -> list[str]:
+        counted: dict[str, int] = {}
+        for text, n in self.failures.items():
+            # The count belongs between "class" and "detail".
+            head, _, rest = text.partition(',"detail"')
+            counted[f'{head},"count":{n},"detail"{rest}'] = n
+        return sorted(listed(counted))
+
+
+class Tally:
+    """Counts the records of a map as its page does."""
+
+    def __init__(self, view: View, map: Mapped) -> None:
+        self._view = view
+        self._map = map
+        tails = set(view.typed("TailCohort"))
+        self._nodes: dict[CohortKey, str] = {cohort_key(view, n): n for n in map.cohorts if n not in tails}
+        self._tails = {view.text(n, "outcome") == Outcome.SUCCEEDED.word: n for n in map.cohorts if n in tails}
+        self._counted: dict[str, _Counted] = {node: _Counted() for node in map.cohorts}
+        self._strange = 0
+        self._noresult = 0
+        self._attempts = 0
+        self._digests: dict[object, bytes] = {}
+        self._params = Parameters()
+
+    def belongs(self, record: Record, group: Committed) -> bool:
+        """Tell whether the group's key is that of the record."""
+        key = record.group
+        if key.kind == "cohort" and record.cohort not in self._nodes:
+            key = tail(record.cohort.outcome is Outcome.SUCCEEDED)
+        found = self._digests.get(key)
+        if found is None:
+            found = self._digests[key] = key.digest()
+        return found == group.key
+
+    def add(self, record: Record) -> None:
+        """Count one task."""
+        fields, attempts = record.fields, record.attempts
+        self._params.add(cast("dict[str, object]", fields["params"]))
+        if not attempts or fields["origin"] is not None:
+            return
+        level = cast("int", fields["level"])
+        last = max(cast("int", one["attempt"]) for one in attempts)
+        accepted = fields["state"] == "succeeded"
+        seen: set[str] = set()
+        for one in attempts:
+            self._attempts += 1
+            node = self._node(cohort_of_fields(one, level))
+            if node is None:
+                self._strange += 1
+                continue
+            counted = self._counted[node]
+            counted.add(one)
+            counted.counts["tasks"] += node not in seen
+            seen.add(node)
+            succeeded = one["outcome"] == Outcome.SUCCEEDED.word
+            if one is fields and accepted:
+                counted.counts["accepted"] += 1
+                self._noresult += fields["result"] is None
+                continue
+            if one is not fields or succeeded:
+                counted.counts["retried"] += cast("int", one["attempt"]) < last
+            if succeeded:
+                counted.superseded += 1
+                counted.repeated += accepted and one["result"] == fields["result"]
+
+    def _node(self, key: CohortKey) -> str | None:
+        found = self._nodes.get(key)
+        return found if found is not None else self._tails.get(key.outcome is Outcome.SUCCEEDED)
+
+    def wrong(self) -> Iterator[Wrong]:
+        """Give every number of the page that the records do not give."""
+        for what in self._problems():
+            yield Wrong(NUMBERS, what)
+
+    def _problems(self) -> Iterator[str]:
+        view, node = self._view, self._map.node
+        if self._strange:
+            yield f"{self._map.name}: {self._strange} attempts lie in no cohort of the page"
+        for name, found in (("attempts", self._attempts), ("noResult", self._noresult)):
+            if view.number(node, name) != found:
+                yield f"{self._map.name}: {name} is {view.number(node, name)} on the page, {found} by the records"
+        for cohort, counted in self._counted.items():
+            yield from _differences(view, cohort, counted)
+        yield from self._parameters()
+
+    def _parameters(self) -> Iterator[str]:
+        view = self._view
+        whole = [n for n in view.links(self._map.node, "prov:used") if n in view.typed("Parameters")]
+        described = {view.text(one, "name"): one for n in whole for one in view.links(n, "parameter")}
+        for name, found in self._params.by_name.items():
+            node = described.get(name)
+            if node is None:
+                yield f"{self._map.name}: the parameter {name} is not on the page"
+                continue
+            exact = found.distinct < DISTINCT
+            wanted = {
+                "count": str(found.count), "distinct": str(found.distinct) if exact else None,
+                "minimum": None if found.minimum is None else encode(found.minimum),
+                "maximum": None if found.maximum is None else encode(found.maximum),
+                "nonFinite": str(found.non_finite) if found.non_finite else None,
+            }
+            for what, value in wanted.items():
+                if view.text(node, what) != value:
+                    yield f"{short(node)}: {what} is {view.text(node, what)} on the page, {value} by the records"
+
+
+def _differences(view: View, cohort: str, counted: _Counted) -> Iterator[str]:
+    for name, found in counted.said().items():
+        if view.number(cohort, name) != found:
+            yield f"{short(cohort)}: {name} is {view.number(cohort, name)} on the page, {found} by the records"
+    times = {
+        "prov:startedAtTime": None if counted.first is None else time_text(started_at(counted.first)),
+        "prov:endedAtTime": None if counted.last is None else time_text(ended_at(counted.last)),
+    }
+    for name, text in times.items():
+        if view.text(cohort, name) != text:
+            yield f"{short(cohort)}: {name} is {view.text(cohort, name)} on the page, {text} by the records"
+    if view.texts(cohort, "failure") != counted.failed():
+        yield f"{short(cohort)}: its failures are others by the records"
+    made = [n for n in view.backwards("prov:wasGeneratedBy", cohort) if n in view.typed("SupersededResults")]
+    said = [(view.number(n, "memberCount"), view.number(n, "sameDigest")) for n in made]
+    if said != ([(counted.superseded, counted.repeated)] if counted.superseded else []):
+        yield (
+            f"{short(cohort)}: {counted.superseded} results are superseded, {counted.repeated} of them alike, by the"
+            " records"
+        )
