@@ -150,10 +150,11 @@ class Facts:
         return list(found)
 
     def parameters(self, node: str) -> list[ParameterFacts]:
-        """Give what is known of the parameters that an activity used."""
-        collections = [one for one in self.nodes(node, "prov:used") if self.is_a(one, "Parameters")]
-        # A cohort's own group says more of it than the whole map does.
-        collections.sort(key=len, reverse=True)
+        """Give what is known of the parameters that an activity used; of a cohort, those of its own group alone."""
+        whole = self.node(node, "dcterms:isPartOf")
+        others = set(self.nodes(whole, "prov:used")) if whole is not None else set()
+        used = [one for one in self.nodes(node, "prov:used") if one not in others]
+        collections = [one for one in used if self.is_a(one, "Parameters")]
         for collection in collections:
             found = [ParameterFacts(one, self.text(one, "name") or "", self._values(one))
                      for one in self.nodes(collection, "parameter")]

@@ -163,7 +163,6 @@ class _Graph:
             actionStatus=f"http://schema.org/{status}ActionStatus",
             error=None if execution.succeeded else execution.error,
             environment=_all(self._variables(execution)),
-            containerImage=next(filter(None, (self._container(one) for one in execution.environments)), None),
         )
 
     def _described(self, execution: Execution) -> str:
@@ -246,15 +245,11 @@ class _Graph:
 
     def _variables(self, execution: Execution) -> Iterable[str]:
         for node in execution.environments:
+            # A digest or a name does not say which registry has the image, as an entity of the image would have to.
+            if (image := self.facts.text(node, "container")) is not None:
+                yield self.add(f"{node}.container", "PropertyValue", name="container", value=image)
             for name, value in sorted(self.variables.get(node, {}).items()):
                 yield self.add(f"{node}.{name}", "PropertyValue", name=name, value=value)
-
-    def _container(self, environment: str) -> Entity | None:
-        image = self.facts.text(environment, "container")
-        if image is None:
-            return None
-        sha256 = image.removeprefix("sha256:") if image.startswith("sha256:") else None
-        return _to(self.add(f"{environment}.container", "ContainerImage", name=image, sha256=sha256))
 
 
 def _to(id: str) -> Entity:

@@ -35,7 +35,8 @@ table{border-collapse:collapse;width:100%;font-size:.93rem}
 th,td{text-align:left;vertical-align:top;padding:.45rem .9rem .45rem 0;border-bottom:1px solid var(--line)}
 th{font-weight:600;font-size:.82rem;white-space:nowrap}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.t{white-space:nowrap;font-variant-numeric:tabular-nums;font-size:.88rem}
+td.t{white-space:nowrap;font-variant-numeric:tabular-nums;font-size:.88rem}
+.v{white-space:nowrap}
 .bar{display:flex;height:.5rem;min-width:7rem;margin-top:.5rem;border-radius:4px;overflow:hidden;background:var(--idle)}
 .bar i{display:block}.good{background:var(--good)}.bad{background:var(--bad)}
 .dot{display:inline-block;width:.6rem;height:.6rem;border-radius:50%;margin-right:.45rem}
@@ -101,12 +102,13 @@ def _head(facts: Facts, about: About) -> Iterator[str]:
     yield f'<p class="soft">{" · ".join(filter(None, (name, where, facts.last[:10], license)))}</p>'
     yield f"<p>{escape(summary(facts))}</p>"
     total = {term: sum(one.counts[term] for one in facts.maps) for term in (*COUNTS, "attempts")}
-    figures = {
-        "results": total["succeeded"] + total["reused"], "tasks": total["planned"], "executions": total["attempts"],
-        "maps": len(facts.maps), "versions of code": len(facts.of("CodeVersion")),
-        "environments": len(facts.of("Environment")),
-    }
-    said = "".join(f"<div><b>{number:,}</b>{word}</div>" for word, number in figures.items())
+    figures = [
+        (total["succeeded"] + total["reused"], "result", "results"), (total["planned"], "task", "tasks"),
+        (total["attempts"], "execution", "executions"), (len(facts.maps), "map", "maps"),
+        (len(facts.of("CodeVersion")), "version of code", "versions of code"),
+        (len(facts.of("Environment")), "environment", "environments"),
+    ]
+    said = "".join(f"<div><b>{number:,}</b>{one if number == 1 else many}</div>" for number, one, many in figures)
     yield f'<div class="figures">{said}</div>'
 
 
@@ -149,7 +151,7 @@ def _bar(parts: str) -> str:
 def _executions(facts: Facts) -> Iterator[str]:
     yield "<h2>What ran</h2>"
     yield '<p class="soft">A cohort is the set of executions that share code, environment, inputs and outcome.</p>'
-    heads = [("cohort", ""), ("executions", "n"), ("code", ""), ("parameters", ""), ("from", "t"), ("until", "t")]
+    heads = [("cohort", ""), ("executions", "n"), ("code", "v"), ("parameters", ""), ("from", "t"), ("until", "t")]
     yield from _table(heads, (_execution(facts, one) for one in facts.executions))
 
 
