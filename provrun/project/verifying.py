@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -16,9 +18,10 @@ from provrun.export.reading import read_page
 from provrun.export.recount import recount
 from provrun.export.view import Broken, Mapped, View, Wrong
 from provrun.project.committing import SECRET, opened_leaves
+from provrun.record.files import digest_file
 
 CRATE = "ro-crate-metadata.json"
-_PAGES = (".ttl", ".nt", ".jsonld", ".trig")
+_PAGES = ("provenance.ttl", "provenance.nt", "provenance.jsonld")
 _RECORDS = ("leaves.jsonl", "leaves.jsonl.gz", "leaves.jsonl.zst")
 
 
@@ -39,7 +42,7 @@ def verify(
     proof = _bytes(member) if member is not None else None
     view = View(read_page(page))
     checked = [str(page)]
-    found: list[Wrong] = []
+    found: list[Wrong] = list(wrong_files(path)) if path.is_dir() else []
     digest: str | None = None
     try:
         digest = view.text(view.document(), "pageDigest")
@@ -67,10 +70,25 @@ def page_of(path: Path) -> tuple[Path, Path | None]:
         return path, None
     if not (path / CRATE).is_file():
         raise NotFound(f"{path} is no crate: it has no {CRATE}", value=str(path), next="give the file of an export")
-    pages = sorted(one for one in path.iterdir() if one.suffix in _PAGES)
-    if len(pages) != 1:
-        raise NotFound(f"{path} has {len(pages)} pages", value=str(path), next="give the file of one")
-    return pages[0], next((path / name for name in _RECORDS if (path / name).is_file()), None)
+    page = next((path / name for name in _PAGES if (path / name).is_file()), None)
+    if page is None:
+        raise NotFound(f"{path} has no {_PAGES[0]}", value=str(path), next="give the file of an export")
+    return page, next((path / name for name in _RECORDS if (path / name).is_file()), None)
+
+
+def wrong_files(crate: Path) -> Iterator[Wrong]:
+    """Give the files of a crate that are not those it describes."""
+    try:
+        described = json.loads(_bytes(crate / CRATE)).get("@graph", [])
+        files = [(one["@id"], one["sha256"]) for one in described if one.get("@type") == "File" and "sha256" in one]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ProvrunError(f"{crate / CRATE} describes no crate: {error}", value=str(crate)) from error
+    for name, sha256 in files:
+        place = crate / name
+        if not place.resolve().is_relative_to(crate.resolve()) or not place.is_file():
+            yield Wrong("crate-files-hold", f"{name} is not there")
+        elif digest_file(place)[0] != sha256:
+            yield Wrong("crate-files-hold", f"{name} is not what the crate describes")
 
 
 def _bytes(path: Path) -> bytes:

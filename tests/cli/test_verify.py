@@ -94,7 +94,14 @@ def test_salted_records_are_proved_with_the_salt(cli: Cli, published: Path) -> N
 
 def test_a_crate_is_verified_by_its_folder(cli: Cli, published: Path) -> None:
     assert cli("verify", str(published)).exit == 4
-    (published / "ro-crate-metadata.json").write_text("{}")
-    done = cli("verify", ".", "--json", at=published)
+    crate = published / "crate"
+    assert cli("export", "--format", "crate", "-o", str(crate)).exit == 0
+    done = cli("verify", "crate", "--json", at=published)
     assert (done.exit, done.json["problems"]) == (0, [])
-    assert done.json["checked"] == ["paper.ttl", "7 records"]
+    assert done.json["checked"] == ["crate/provenance.ttl", "7 records"]
+    proof = str(published / "proof.json")
+    assert cli("prove", "scan/3", str(crate), "-o", proof, at=published).exit == 0
+    assert cli("verify", "crate", "--member", proof, at=published).exit == 0
+    (crate / "README.md").write_text("another")
+    done = cli("verify", "crate", at=published)
+    assert (done.exit, done.out.splitlines()[0]) == (6, "crate-files-hold: README.md is not what the crate describes")

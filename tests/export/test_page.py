@@ -141,9 +141,10 @@ def test_the_same_state_gives_the_same_bytes_from_both_databases(tmp_path: Path,
         project = Project.create(tmp_path / ("a" if url is None else "b"), url)
         project.registry.database.run("update registry set uuid='11111111-2222-3333-4444-555555555555'")
         tell(Study(project.registry))
+        leaves = project.root / "leaves.jsonl"
         chunks: list[str] = []
-        export(project, write=chunks.append)
-        pages.append("".join(chunks))
+        export(project, write=chunks.append, leaves=leaves)
+        pages.append(("".join(chunks), leaves.read_bytes()))
         project.close()
     assert pages[0] == pages[1]
 
