@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from provrun.core.answers import (
+    AcceptanceRecord,
     ContextRecord,
     DependencyRecord,
     FoundArtifact,
@@ -184,6 +185,12 @@ class Reads(Protocol):
     def digest_of(self, table: str, id: int) -> str: ...
 
     def jobs(self, state: str | None = None) -> list[JobRecord]: ...
+
+    def acceptances(self) -> list[AcceptanceRecord]: ...
+
+    def accepts(self, acceptance: int, index: int) -> bool: ...
+
+    def count_accepted(self, map: int, context: int, acceptances: Sequence[int]) -> int: ...
 
     def submissions(self, map: int) -> list[SubmissionRecord]: ...
 

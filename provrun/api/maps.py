@@ -104,6 +104,12 @@ class Map:
             )
         return rerun(self._project, [self.name], where=where, stale=stale, force=True).changed
 
+    def accept(self, because: str, where: str | None = None) -> int:
+        """Declare that stale results of older code hold under the present one, and why; gives the number of tasks."""
+        from provrun.project.changing import accept
+
+        return accept(self._project, [self.name], where=where, because=because).changed
+
     def recover(self) -> int:
         """Take back tasks that dead jobs have left running; every run does so by itself. Gives their number."""
         from provrun.project.recovering import recover

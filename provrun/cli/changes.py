@@ -1,4 +1,4 @@
-"""`retry`, `rerun`, `cancel`, `pause`, `resume`, `delete` and `set`: what a person changes later."""
+"""`retry`, `rerun`, `accept`, `cancel`, `pause`, `resume`, `delete` and `set`: what a person changes later."""
 
 from __future__ import annotations
 
@@ -44,6 +44,20 @@ def rerun(face: Face, refs: tuple[str, ...], where: str | None, stale: bool, dow
 
     changed = changing.rerun(face.project(), given_refs(refs), where, stale=stale, down=down, force=force)
     _answer(face, changed, "to run again")
+
+
+@command("provrun accept scan --because 'comments only'", "provrun accept scan --where 'x > 3' --because unused")
+@click.argument("refs", metavar="MAP|REF...", nargs=-1, required=True, type=MapName())
+@where
+@click.option("--because", metavar="TEXT", required=True, help="Why the change of code makes no difference.")
+def accept(face: Face, refs: tuple[str, ...], where: str | None, because: str) -> None:
+    """Declare that stale results of older code hold under the present one; exports say so.
+
+    It is undone by the next change of what they use.
+    """
+    from provrun.project import changing
+
+    _answer(face, changing.accept(face.project(), given_refs(refs), where, because=because), "accepted")
 
 
 @command("provrun cancel scan", "provrun cancel scan --where 'x > 100'")

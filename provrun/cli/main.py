@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Change": {
         "retry": ("provrun.cli.changes", "retry", "Let failed tasks run again."),
         "rerun": ("provrun.cli.changes", "rerun", "Let succeeded tasks run again; old results stay visible."),
+        "accept": ("provrun.cli.changes", "accept", "Declare that results of older code hold under the present one."),
         "cancel": ("provrun.cli.changes", "cancel", "Cancel tasks that have not ended."),
         "pause": ("provrun.cli.changes", "pause", "Start no more tasks of a map."),
         "resume": ("provrun.cli.changes", "resume", "Start tasks of a paused map again."),

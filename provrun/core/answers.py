@@ -90,6 +90,26 @@ class SubmissionRecord(msgspec.Struct, frozen=True):
     by: tuple[int, int, int] | None = None
 
 
+class AcceptanceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody's word that results of older code hold under the code of then, ``code``.
+
+    It is about the results of attempts in ``contexts``: of all of them if ``whole``, else of tasks in ranges that are
+    kept apart. ``covers`` are the files that were others then: (kind, path, digest of then); it holds as long as no
+    further file differs and each is as it was.
+    """
+
+    id: int
+    map: int
+    at: int
+    user: str
+    reason: str
+    code: str
+    contexts: tuple[int, ...]
+    covers: tuple[tuple[str, str, str | None], ...]
+    whole: bool
+    tasks: int
+
+
 class DependencyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One map building on another, by ids; ``missing`` counts what a row restricted to ranges still waits for."""
 

@@ -91,6 +91,7 @@ class MapNodes:
         self._revisions()
         self._levels()
         self._submissions()
+        self._acceptances()
 
     def _own_inputs(self) -> QualifiedName | None:
         count, size = self.summary.own_inputs
@@ -240,6 +241,24 @@ class MapNodes:
             for earlier in ordinary:
                 if earlier.first.key.level == part.first.key.level - 1:
                     self.page.informed(self.cohort(part), self.cohort(earlier))
+
+    def _acceptances(self) -> None:
+        """Say which results of older code the person holds to be valid, and under which code."""
+        for number, one in enumerate(self.summary.acceptances):
+            parts = [
+                part for part in self.summary.parts
+                if part.total("accepted") and any(cohort.contexts & set(one.contexts) for cohort in part.cohorts)
+            ]
+            if not parts:
+                continue  # all of it has run again since
+            name = self.page.activity(
+                self.page.p(f"acceptance.{self.name}.{number}"), ["Acceptance"], started=one.at, ended=one.at,
+                reason=one.reason, tasks=one.tasks,
+            )
+            for part in parts:
+                self.page.used(name, self.results_of(part))
+            self.page.used(name, self.things.code(one.code))
+            self.page.associated(name, self.things.person)
 
     def _submissions(self) -> None:
         listed = self.summary.submissions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from provrun.core.answers import SubmissionRecord
+from provrun.core.answers import AcceptanceRecord, SubmissionRecord
 from provrun.core.cohorts import CohortKey, Grouping, ordered, pooled
 from provrun.core.commitment import NO_TASKS, MapCommitment
 from provrun.core.history import Use
@@ -60,6 +60,7 @@ class Summary:
     submissions: list[SubmissionRecord]
     exemplars: list[Named] = field(default_factory=list)
     own_inputs: tuple[int, int] = (0, 0)
+    acceptances: Sequence[AcceptanceRecord] = ()
     commitment: MapCommitment = NO_TASKS
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provrun.core.problems import Problems
 from provrun.core.records import MapRecord
@@ -132,6 +132,29 @@ def rerun(
         )
     registry = project.registry
     return _counted(project, found, lambda record, tasks: registry.rerun(record.id, tasks), "provrun run {maps}")
+
+
+def accept(project: Project, refs: Sequence[str], where: str | None = None, *, because: str) -> Changed:
+    """Keep that stale results hold under the code that lies here now; give how many.
+
+    Of code alone: what is stale by an input, the software or another map's result stays so.
+    """
+    if not because.strip():
+        raise UsageError("--because says nothing", value=because, next="say why the change makes no difference")
+    from provrun.project.accepting import accept_results
+
+    stale = "stale == true" if where is None else f"({where}) and stale == true"
+    found = list(targets(project, refs, None))
+    notes: list[str] = []
+    changed = _counted(
+        project, found,
+        lambda record, tasks: accept_results(
+            project, record, because.strip(), notes,
+            None if tasks is None and where is None else _fitting(project, record, stale, tasks),
+        ),
+        "provrun status {maps}",
+    )
+    return replace(changed, notes=(*changed.notes, *notes))
 
 
 def cancel(project: Project, refs: Sequence[str], where: str | None = None) -> Changed:

@@ -79,6 +79,7 @@ def summarised(
     reads = Reads(registry.database)
     circumstances = summaries.circumstances()
     read_by_others = {d.upstream for record in chosen for d in record.dependencies if d.kind != "after"}
+    acceptances = reads.acceptances()
     standings: dict[int, Standing] = {}
     ids = {record.name: record.id for record in chosen}
     by_id = {id: name for name, id in ids.items()}
@@ -96,6 +97,7 @@ def summarised(
         summary = Summary(
             record, census, parts, reads.submissions(record.id), choose_exemplars(parts),
             summaries.own_inputs(record.id),
+            acceptances=[one for one in acceptances if one.map == record.id],
         )
         summary.commitment = committing.commit(
             record, summary.grouping(), circumstances.__getitem__, level, None if records is None else records.write

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from provrun.core.answers import ContextRecord, DependencyRecord, Part, Shown
+from provrun.core.answers import AcceptanceRecord, ContextRecord, DependencyRecord, Part, Shown
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord, satisfying
 from provrun.core.states import Outcome, State
 from provrun.query.staleness import Change
@@ -58,6 +58,11 @@ class Facts:
     def changes(self) -> tuple[Change, ...]:
         """What makes the accepted result stale."""
         return self.view.staleness(self.map).of_task(self.shown)
+
+    @cached_property
+    def acceptance(self) -> AcceptanceRecord | None:
+        """By whose word the result holds although its code has changed."""
+        return self.view.staleness(self.map).acceptance(self.shown)
 
     @cached_property
     def drift(self) -> tuple[str, str] | None:

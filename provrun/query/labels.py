@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provrun.core.answers import AcceptanceRecord
 from provrun.core.canonical import decode
 from provrun.core.code import Code
 from provrun.core.environment import Environment
@@ -71,6 +72,15 @@ def attempt_line(name: str, attempt: AttemptRecord) -> str:
     when = f", started {moment(attempt.started)}" if attempt.started is not None else ""
     error = f": {clipped(attempt.error, 70)}" if attempt.error and attempt.outcome is not Outcome.SUCCEEDED else ""
     return f"{name}  {attempt.outcome.word}{took}{when}{error}"
+
+
+def acceptance_line(acceptance: AcceptanceRecord) -> str:
+    """Say who holds what of results of older code."""
+    what = "all results" if acceptance.whole else f"{acceptance.tasks:,} results"
+    return (
+        f"{acceptance.user} holds since {moment(acceptance.at)} that {what} of older code hold under"
+        f" code:{short(acceptance.code)}, because: {clipped(acceptance.reason, 300)}"
+    )
 
 
 def file_line(path: str | None, digest: str, size: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from provrun.core.answers import FoundArtifact, Shown
+from provrun.core.answers import AcceptanceRecord, FoundArtifact, Shown
 from provrun.core.canonical import Value
 from provrun.core.records import Artifact, AttemptRecord, JobRecord, MapRecord
 from provrun.query.resolving import (
@@ -124,6 +124,7 @@ def _map(view: View, map: MapRecord) -> Document:
         "created": moment(map.created),
         "code": short(code),
         "environment": short(environment),
+        "acceptances": [_acceptance(each) for each in view.acceptances if each.map == map.id][-MOST:],
         "submissions": [
             {
                 "at": moment(each.at), "user": each.user, "first": each.first, "added": each.added,
@@ -140,6 +141,7 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
     row = view.rows(map, decode_json).row(shown)
     own = task.limits
     policy = map.policy
+    held = view.staleness(map).acceptance(shown)
     return {
         **row,
         "priority": task.priority,
@@ -149,6 +151,7 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
             "time": own.time if own is not None and own.time is not None else policy.task_time,
             "memory": own.memory if own is not None and own.memory is not None else policy.task_memory,
         },
+        "acceptance": None if held is None else _acceptance(held),
         "submitted_by": view.submitter(map, task.index),
         "submitted": _submitted(view, map, task.index),
         "command": command(view, map, shown),
@@ -159,6 +162,14 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
             for attempt in view.reads.attempts(map.id, task.index)[-MOST:]
         ],
         **_used(view, shown.attempt, shown.artifacts),
+    }
+
+
+def _acceptance(acceptance: AcceptanceRecord) -> Document:
+    return {
+        "at": moment(acceptance.at), "user": acceptance.user, "because": acceptance.reason,
+        "code": short(acceptance.code), "tasks": acceptance.tasks, "whole": acceptance.whole,
+        "changed": [{"what": path, "now": now} for _, path, now in acceptance.covers],
     }
 
 

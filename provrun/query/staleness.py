@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from provrun.core.answers import ContextRecord, Shown, Tally
+from provrun.core.answers import AcceptanceRecord, ContextRecord, Shown, Tally
 from provrun.core.records import Artifact
 from provrun.core.states import Outcome
 from provrun.query.rows import short
@@ -19,6 +19,8 @@ from provrun.query.rows import short
 if TYPE_CHECKING:
     from provrun.ports import Reads
 
+OF_CODE = ("code", "tool")
+"""The kinds of changes of which somebody may hold that they make no difference."""
 Digest = Callable[[str], str | None]
 """Gives the SHA-256 of the file at an absolute path as it is now, None if there is none."""
 
@@ -99,17 +101,45 @@ def _entries(trail: str | None) -> list[list[int | str]]:
     return msgspec.json.decode(trail, type=list[list[int | str]]) if trail else []
 
 
+class Acceptances:
+    """What somebody holds of results of older code, of one map."""
+
+    def __init__(self, reads: Reads, map: int, records: Iterable[AcceptanceRecord]) -> None:
+        self._reads = reads
+        self._map = map
+        self.records = [record for record in records if record.map == map]
+
+    def fitting(self, context: int, changes: Sequence[Change]) -> list[AcceptanceRecord]:
+        """Give those about attempts in a context that still hold: what has changed since is what had changed then."""
+        now = {(change.kind, change.what, change.now) for change in changes if change.kind in OF_CODE}
+        if not now:
+            return []
+        return [one for one in self.records if context in one.contexts and now <= set(one.covers)]
+
+    def about(self, fitting: Iterable[AcceptanceRecord], index: int) -> AcceptanceRecord | None:
+        """Give the last of these that is about a task."""
+        found = [one for one in fitting if one.whole or self._reads.accepts(one.id, index)]
+        return found[-1] if found else None
+
+    def count(self, fitting: Sequence[AcceptanceRecord], tally: Tally) -> int:
+        """Count the results of a sum that these are about."""
+        if any(one.whole for one in fitting):
+            return tally.accepted
+        return self._reads.count_accepted(self._map, tally.context, [one.id for one in fitting])
+
+
 class Staleness:
     """Judges the results of one map.
 
     ``root`` is the absolute folder of the project, ``folder`` that in which its tasks start, ``environment`` the digest
     of the present environment, None where none was ever captured, ``software`` gives what counts of an environment by
-    its digest; ``reads`` tells what has changed of the results of other maps that attempts read.
+    its digest; ``reads`` tells what has changed of the results of other maps that attempts read; ``acceptances`` are
+    what somebody holds of results of older code.
     """
 
     def __init__(
         self, root: str, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
-        reads: ReadResults | None = None, *, software: Callable[[str], str],
+        reads: ReadResults | None = None, *, software: Callable[[str], str], acceptances: Acceptances,
     ) -> None:
         self._software = software
         self._root = root
@@ -118,10 +148,17 @@ class Staleness:
         self._digest = digest
         self._environment = environment
         self._reads = reads
+        self.acceptances = acceptances
         self._digests: dict[str, str | None] = {}
+        self._fits: dict[int, list[AcceptanceRecord]] = {}
         self._judged: dict[int, tuple[Change, ...]] = {}
 
     def of_context(self, id: int) -> tuple[Change, ...]:
+        """Give what makes results of attempts under these circumstances stale, but for what somebody holds of all."""
+        fitting = self._fitting(id)
+        return self._but_code(self.changed(id)) if any(one.whole for one in fitting) else self.changed(id)
+
+    def changed(self, id: int) -> tuple[Change, ...]:
         """Give what has changed since attempts ran under these circumstances."""
         if id not in self._judged:
             self._judged[id] = tuple(self._changes(self._contexts[id]))
@@ -133,7 +170,21 @@ class Staleness:
         if attempt is None or attempt.number != shown.task.accepted:
             return ()
         reads = self._reads.changes(shown) if self._reads is not None else ()
-        return (*self.of_context(attempt.context), *self.of_inputs(shown.artifacts), *reads)
+        changed = self.changed(attempt.context)
+        if self.acceptance(shown) is not None:
+            changed = self._but_code(changed)
+        return (*changed, *self.of_inputs(shown.artifacts), *reads)
+
+    def acceptance(self, shown: Shown) -> AcceptanceRecord | None:
+        """Give by whose word the result of a task holds although its code has changed; None if by nobody's."""
+        attempt = shown.attempt
+        if attempt is None or attempt.number != shown.task.accepted:
+            return None
+        return self.acceptances.about(self._fitting(attempt.context), shown.task.index)
+
+    def held(self, tallies: Iterable[Tally]) -> int:
+        """Count accepted results whose code has changed and that somebody holds to be valid."""
+        return sum(self._held(tally) for tally in tallies if tally.accepted)
 
     def prepare(self, tasks: Sequence[Shown]) -> None:
         """Look up at once what judging these tasks one by one will ask for."""
@@ -157,7 +208,28 @@ class Staleness:
 
     def count(self, tallies: Iterable[Tally]) -> int:
         """Count accepted results that are stale by what many share; what each task read alone is not looked at."""
-        return sum(tally.accepted for tally in tallies if tally.accepted and self.of_context(tally.context))
+        return sum(self._stale(tally) for tally in tallies if tally.accepted)
+
+    def _stale(self, tally: Tally) -> int:
+        changed = self.changed(tally.context)
+        if not changed:
+            return 0
+        return tally.accepted - (0 if self._but_code(changed) else self._held(tally))
+
+    def _held(self, tally: Tally) -> int:
+        fitting = self._fitting(tally.context)
+        return self.acceptances.count(fitting, tally) if fitting else 0
+
+    def _fitting(self, context: int) -> list[AcceptanceRecord]:
+        if not self.acceptances.records:
+            return []
+        if context not in self._fits:
+            self._fits[context] = self.acceptances.fitting(context, self.changed(context))
+        return self._fits[context]
+
+    @staticmethod
+    def _but_code(changes: Iterable[Change]) -> tuple[Change, ...]:
+        return tuple(change for change in changes if change.kind not in OF_CODE)
 
     def _changes(self, context: ContextRecord) -> Iterable[Change]:
         if context.uses is not None:

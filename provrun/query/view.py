@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from provrun.core.answers import ContextRecord, Shown
+from provrun.core.answers import AcceptanceRecord, ContextRecord, Shown
 from provrun.core.canonical import Blob, decode
 from provrun.core.nearest import suggestion
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.errors import NotFound
 from provrun.query.rows import Rows, accepted_text
-from provrun.query.staleness import Digest, ReadResults, Staleness
+from provrun.query.staleness import Acceptances, Digest, ReadResults, Staleness
 
 if TYPE_CHECKING:
     from provrun.core.allocation import Stage, Verdict
@@ -157,8 +157,14 @@ class View:
             self._staleness[map.id] = Staleness(
                 self.root, self.folder(map), self.contexts, self.digest, self.environment, reads,
                 software=lambda digest: self.environment_of(digest).software,
+                acceptances=Acceptances(self.reads, map.id, self.acceptances),
             )
         return self._staleness[map.id]
+
+    @cached_property
+    def acceptances(self) -> list[AcceptanceRecord]:
+        """Whose word results of older code have, of all maps."""
+        return self.reads.acceptances()
 
     def captured(self, attempt: AttemptRecord) -> Captured:
         """Give what an attempt printed."""

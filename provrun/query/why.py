@@ -13,6 +13,7 @@ from provrun.query.situations import Answer, Situation, first
 from provrun.query.view import View
 from provrun.query.why_attempt import ATTEMPTS, AttemptFacts
 from provrun.query.why_ended import (
+    Accepted,
     Cancelled,
     ChangedMeanwhile,
     FailedException,
@@ -46,8 +47,8 @@ from provrun.query.why_waiting import (
 TASKS: tuple[Situation[Facts], ...] = (
     WaitsForFailed(), Waits(), Paused(), Queued(), NoJob(), TooWide(), Behind(), Next(), Orphaned(), Running(),
     FailedExit(), FailedSignal(), FailedException(), FailedTimeout(), FailedMemory(), FailedLauncher(),
-    FailedOtherwise(), Cancelled(), StaleCode(), StaleInput(), StaleEnvironment(), NoResult(), ChangedMeanwhile(),
-    Succeeded(),
+    FailedOtherwise(), Cancelled(), StaleCode(), StaleInput(), StaleEnvironment(), Accepted(), NoResult(),
+    ChangedMeanwhile(), Succeeded(),
 )
 
 

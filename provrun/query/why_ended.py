@@ -8,7 +8,7 @@ from provrun.core.answers import ContextRecord
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration, format_size
 from provrun.query.facts import FEW, Facts
-from provrun.query.labels import clipped, code_line
+from provrun.query.labels import acceptance_line, clipped, code_line
 from provrun.query.rows import moment, short
 from provrun.query.situations import Situation, only, times
 from provrun.query.staleness import Change
@@ -183,6 +183,10 @@ class _Stale(Situation[Facts]):
         for change in facts.changes:
             yield from _told(facts, change)
         yield f"the result is of attempt {facts.ended.number}, {moment(facts.ended.started)}"
+        yield from self.otherwise(facts)
+
+    def otherwise(self, facts: Facts) -> Iterable[str]:
+        return ()
 
     def next(self, facts: Facts) -> str:
         return f"provrun rerun {only(facts)} --stale --force"
@@ -200,6 +204,9 @@ class StaleCode(_Stale):
 
     def because(self, facts: Facts) -> str:
         return f"its result is stale: {self.what(facts)} is not what it was when the result was made"
+
+    def otherwise(self, facts: Facts) -> Iterable[str]:
+        yield f"if the change makes no difference: provrun accept {only(facts)} --because TEXT"
 
 
 class StaleInput(_Stale):
@@ -220,6 +227,29 @@ class StaleEnvironment(_Stale):
 
     def because(self, facts: Facts) -> str:
         return "its result is stale: the software is not what it was when the result was made"
+
+
+class Accepted(Situation[Facts]):
+    """Its code has changed, and somebody holds that its result is valid all the same."""
+
+    name = "accepted"
+
+    def holds(self, facts: Facts) -> bool:
+        return facts.task.state is State.SUCCEEDED and facts.acceptance is not None
+
+    def because(self, facts: Facts) -> str:
+        assert facts.acceptance is not None
+        return f"its result is of older code, and {facts.acceptance.user} holds that it is valid under the present one"
+
+    def details(self, facts: Facts) -> Iterable[str]:
+        assert facts.acceptance is not None
+        yield acceptance_line(facts.acceptance)
+        for change in facts.view.staleness(facts.map).changed(facts.ended.context):
+            yield from _told(facts, change)
+
+    def next(self, facts: Facts) -> str:
+        assert facts.acceptance is not None
+        return f"provrun diff code:{short(facts.context.code)} code:{short(facts.acceptance.code)}"
 
 
 class NoResult(Situation[Facts]):

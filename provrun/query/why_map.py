@@ -9,6 +9,7 @@ from provrun.core.answers import Tally
 from provrun.core.records import JobRecord, MapRecord
 from provrun.core.states import Outcome, State
 from provrun.query.facts import FEW, Facts
+from provrun.query.labels import acceptance_line
 from provrun.query.situations import Situation, plural
 from provrun.query.view import View
 
@@ -49,6 +50,11 @@ class MapFacts:
         submitted = {submission.code for submission in self.view.reads.submissions(self.map.id)}
         contexts = self.view.contexts
         return sum(one.attempts for one in self.tallies if contexts[one.context].code not in submitted)
+
+    @cached_property
+    def held(self) -> int:
+        """How many results of older code somebody holds to be valid."""
+        return self.view.staleness(self.map).held(self.tallies)
 
     def count(self, *states: State) -> int:
         """Count its tasks in some states."""
@@ -217,6 +223,29 @@ class MapCancelled(_OfMap):
         return f"provrun resume {facts.map.name}"
 
 
+class MapAccepted(_OfMap):
+    """All of it succeeded, some by code that has changed, and somebody holds that this makes no difference."""
+
+    name = "map-accepted"
+
+    def holds(self, facts: MapFacts) -> bool:
+        return facts.held > 0
+
+    def because(self, facts: MapFacts) -> str:
+        return (
+            f"all its tasks succeeded, {plural(facts.held, 'result')} of it by older code, and somebody holds that"
+            " they are valid under the present one"
+        )
+
+    def details(self, facts: MapFacts) -> Iterable[str]:
+        yield from super().details(facts)
+        for acceptance in facts.view.staleness(facts.map).acceptances.records:
+            yield acceptance_line(acceptance)
+
+    def next(self, facts: MapFacts) -> str:
+        return f"provrun results {facts.map.name}"
+
+
 class MapDone(_OfMap):
     """All of it succeeded."""
 
@@ -234,5 +263,5 @@ class MapDone(_OfMap):
 
 MAPS: tuple[Situation[MapFacts], ...] = (
     MapPaused(), MapFailed(), MapRunning(), MapOrphaned(), MapPending(), MapWaiting(), MapStale(), MapCancelled(),
-    MapDone(),
+    MapAccepted(), MapDone(),
 )

@@ -183,6 +183,23 @@ class Rerun(Operation[int], frozen=True, tag="rerun"):
         return registry.rerun(self.map, self.tasks)
 
 
+class Accept(Operation[int], frozen=True, tag="accept"):
+    map: int
+    tasks: Tasks
+    contexts: tuple[int, ...]
+    covers: tuple[tuple[str, str, str | None], ...]
+    code: int
+    user: str
+    reason: str
+    at: int
+
+    def on(self, registry: Registry) -> int:
+        return registry.accept(
+            self.map, self.tasks, contexts=self.contexts, covers=self.covers, code=self.code, user=self.user,
+            reason=self.reason, at=self.at,
+        )
+
+
 class Cancel(Operation[int], frozen=True, tag="cancel"):
     map: int
     tasks: Tasks
@@ -249,8 +266,8 @@ class CloseLog(Operation[None], frozen=True, tag="close_log"):
 
 Every = (
     InternCode | InternEnvironment | InternHost | InternUses | InternInputs | InternContext | InternContexts | Submit
-    | QueueJob | OpenJob | CloseJob | Abandon | Claim | Record | Release | Retry | Rerun | Cancel | Pause | SetPolicy
-    | SetRecipe | SetTags | SetPriority | Delete | CloseLog
+    | QueueJob | OpenJob | CloseJob | Abandon | Claim | Record | Release | Retry | Rerun | Accept | Cancel | Pause
+    | SetPolicy | SetRecipe | SetTags | SetPriority | Delete | CloseLog
 )
 
 _decoder = msgspec.msgpack.Decoder(tuple[Every, ...])

@@ -211,6 +211,24 @@ CREATE TABLE map (
 	CONSTRAINT fk_map_environment_id FOREIGN KEY(environment_id) REFERENCES environment (id)
 );
 
+CREATE TABLE acceptance (
+	id SERIAL NOT NULL,
+	map_id INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	user_name TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	code_id INTEGER NOT NULL,
+	contexts TEXT NOT NULL,
+	covers TEXT NOT NULL,
+	whole SMALLINT NOT NULL,
+	tasks BIGINT NOT NULL,
+	CONSTRAINT pk_acceptance PRIMARY KEY (id),
+	CONSTRAINT fk_acceptance_map_id FOREIGN KEY(map_id) REFERENCES map (id),
+	CONSTRAINT fk_acceptance_code_id FOREIGN KEY(code_id) REFERENCES code (id)
+);
+
+CREATE INDEX ix_acceptance_map_id ON acceptance (map_id);
+
 CREATE TABLE counter (
 	map_id INTEGER NOT NULL,
 	state SMALLINT NOT NULL,
@@ -282,4 +300,12 @@ CREATE TABLE submission (
 CREATE INDEX ix_submission_by_map_id_by_idx ON submission (by_map_id, by_idx);
 
 CREATE INDEX ix_submission_map_id_first ON submission (map_id, first);
+
+CREATE TABLE acceptance_range (
+	acceptance_id INTEGER NOT NULL,
+	first BIGINT NOT NULL,
+	last BIGINT NOT NULL,
+	CONSTRAINT pk_acceptance_range PRIMARY KEY (acceptance_id, first),
+	CONSTRAINT fk_acceptance_range_acceptance_id FOREIGN KEY(acceptance_id) REFERENCES acceptance (id)
+);
 

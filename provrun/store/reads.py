@@ -5,13 +5,14 @@ from __future__ import annotations
 from provrun.core.records import MapRecord
 from provrun.store import lookups, migrations
 from provrun.store.database import connect
+from provrun.store.reads_acceptances import AcceptanceReads
 from provrun.store.reads_contexts import ContextReads
 from provrun.store.reads_flow import FlowReads
 from provrun.store.reads_submissions import SubmissionReads
 from provrun.store.reads_tasks import TaskReads
 
 
-class Reads(TaskReads, ContextReads, FlowReads, SubmissionReads):
+class Reads(TaskReads, ContextReads, FlowReads, SubmissionReads, AcceptanceReads):
     """Reads the registry for `query`; every call is one or few statements, nothing is ever written.
 
     Opening it loads nothing of what writes, so that questions are answered soon.

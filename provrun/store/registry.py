@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provrun.store import (
+    accepting,
     changes,
     claiming,
     ddl,
@@ -180,6 +181,14 @@ class Registry:
 
     def rerun(self, map: int, tasks: Iterable[int] | None) -> int:
         return changes.rerun(self.database, map, tasks)
+
+    def accept(
+        self, map: int, tasks: Iterable[int] | None, *, contexts: Sequence[int], covers: Sequence[accepting.Cover],
+        code: int, user: str, reason: str, at: int,
+    ) -> int:
+        return accepting.accept(
+            self.database, map, tasks, contexts=contexts, covers=covers, code=code, user=user, reason=reason, at=at
+        )
 
     def cancel(self, map: int, tasks: Iterable[int] | None) -> int:
         return changes.cancel(self.database, map, tasks)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TaskRecord,
     )
     from provrun.core.states import State
+    from provrun.store.accepting import Cover
 
 
 class Replica(Follower):
@@ -107,6 +108,14 @@ class Replica(Follower):
 
     def rerun(self, map: int, tasks: Iterable[int] | None) -> int:
         return self._change(operations.Rerun(map, _listed(tasks)))
+
+    def accept(
+        self, map: int, tasks: Iterable[int] | None, *, contexts: Sequence[int], covers: Sequence[Cover],
+        code: int, user: str, reason: str, at: int,
+    ) -> int:
+        return self._change(
+            operations.Accept(map, _listed(tasks), tuple(contexts), tuple(covers), code, user, reason, at)
+        )
 
     def cancel(self, map: int, tasks: Iterable[int] | None) -> int:
         return self._change(operations.Cancel(map, _listed(tasks)))

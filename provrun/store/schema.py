@@ -148,6 +148,31 @@ submission = Table(
 Index("ix_submission_map_id_first", submission.c.map_id, submission.c.first)
 Index("ix_submission_by_map_id_by_idx", submission.c.by_map_id, submission.c.by_idx)
 
+# Results of older code that somebody holds to be valid under the code of then: those of attempts in `contexts`, of the
+# tasks in ranges, or of all if `whole`. covers: [[kind, path, digest], ...], the files that had changed, as they were.
+acceptance = Table(
+    "acceptance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("map_id", ForeignKey("map.id"), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("code_id", ForeignKey("code.id"), nullable=False),
+    Column("contexts", Text, nullable=False),
+    Column("covers", Text, nullable=False),
+    Column("whole", SmallInteger, nullable=False),
+    Column("tasks", BigInteger, nullable=False),
+)
+acceptance_range = Table(
+    "acceptance_range",
+    metadata,
+    Column("acceptance_id", ForeignKey("acceptance.id"), primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # One row per pair of maps, never per edge. A row restricted to index ranges holds for the tasks from `first` up to
 # `last` and waits for the JSON ranges `upstream_tasks`; `missing` counts those of them that have not ended. NULL: all.
 dependency = Table(

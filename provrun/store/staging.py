@@ -137,7 +137,9 @@ def sweep(db: Database) -> None:
         with db.writing():
             db.run("update map set staged=0 where id=?", (map,))
             if state == rows.HIDDEN:
-                for table in ("dependency", "counter", "submission", "tally"):
+                mine = "(select id from acceptance where map_id=?)"
+                db.run(f"delete from acceptance_range where acceptance_id in {mine}", (map,))
+                for table in ("dependency", "counter", "submission", "tally", "acceptance"):
                     db.run(f"delete from {table} where map_id=?", (map,))
                 db.run("update submission set by_map_id=null, by_idx=null, by_number=null where by_map_id=?", (map,))
                 db.run("delete from map where id=?", (map,))

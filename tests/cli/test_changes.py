@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -157,3 +158,77 @@ def test_a_condition_that_means_nothing_is_exit_2(halves: Cli) -> None:
     done = halves("retry", "scan", "--where", "x >", "--json")
     assert done.exit == 2
     assert State.FAILED.word in states(halves, "scan")
+
+
+@pytest.fixture
+def doubled(cli: Cli) -> Cli:
+    """Give a map of four results whose script has been edited since."""
+    (cli.folder / "tool.py").write_text("import sys\nprint(2 * int(sys.argv[1]))\n")
+    assert cli("submit", "scan", "--param", "x=0:4", "--", sys.executable, "tool.py", "{x}").exit == 0
+    assert cli("run", "scan").exit == 0
+    (cli.folder / "tool.py").write_text("import sys\nprint(int(sys.argv[1]) * 2)  # the same\n")
+    assert stale(cli) == 4
+    return cli
+
+
+def stale(cli: Cli) -> int:
+    counted: int = cli("status", "scan", "--json").json["maps"][0]["stale"]
+    assert cli("status", "scan", "--check", "--json").json["maps"][0]["stale"] == counted
+    return counted
+
+
+def test_accepted_results_of_older_code_are_not_stale_until_the_next_change(doubled: Cli) -> None:
+    changed = change(doubled, "accept", "scan", "--because", "the same product")
+    assert changed == {"changed": 4, "maps": ["scan"], "next": "provrun status scan"}
+    assert stale(doubled) == 0
+    assert doubled("find", "stale", "-q").out == ""
+    assert change(doubled, "accept", "scan", "--because", "again")["changed"] == 0
+    why = doubled("why", "scan/1", "--json").json
+    assert why["situation"] == "accepted"
+    assert "the same product" in why["details"][0]
+    assert doubled(*why["next"].split()[1:]).exit == 0
+    assert doubled("why", "scan", "--json").json["situation"] == "map-accepted"
+    (told,) = doubled("show", "scan", "--json").json["acceptances"]
+    assert (told["because"], told["tasks"], told["whole"]) == ("the same product", 4, True)
+    assert [one["what"] for one in told["changed"]] == ["tool.py"]
+    assert doubled("show", "scan/0", "--json").json["acceptance"] == told
+    # The code it is held to agree with is what lay there.
+    assert doubled("show", f"code:{told['code']}", "--json").json["dirty"] is True
+    before = (doubled.folder / "tool.py").read_text()
+    (doubled.folder / "tool.py").write_text("print(1)\n")
+    assert stale(doubled) == 4
+    (doubled.folder / "tool.py").write_text(before)
+    assert stale(doubled) == 0
+
+
+def test_some_results_are_accepted_and_what_runs_again_is_no_longer(doubled: Cli) -> None:
+    assert change(doubled, "accept", "scan", "--where", "x < 3", "--because", "small")["changed"] == 3
+    assert stale(doubled) == 1
+    assert doubled("why", "scan/3", "--json").json["situation"] == "stale-code"
+    assert doubled("why", "scan", "--json").json["situation"] == "map-stale"
+    assert doubled("find", "stale", "-q").out.split() == ["scan/3"]
+    assert change(doubled, "accept", "scan/3", "scan/2", "--because", "large, too")["changed"] == 1
+    assert stale(doubled) == 0
+    assert change(doubled, "rerun", "scan", "--where", "x == 1", "--force")["changed"] == 1
+    assert doubled("run", "scan").exit == 0
+    assert stale(doubled) == 0
+    assert doubled("why", "scan/1", "--json").json["situation"] == "succeeded"
+    (doubled.folder / "tool.py").write_text("print(1)\n")
+    assert stale(doubled) == 4
+
+
+def test_what_is_stale_by_an_input_is_not_accepted(cli: Cli) -> None:
+    (cli.folder / "data").write_text("1")
+    assert cli("submit", "scan", "--input", "data", "--param", "x=0:2", "--", "true").exit == 0
+    assert cli("run", "scan").exit == 0
+    (cli.folder / "data").write_text("2")
+    assert stale(cli) == 2
+    assert change(cli, "accept", "scan", "--because", "I say so")["changed"] == 0
+    assert stale(cli) == 2
+    assert cli("accept", "scan", "--because", " ", "--json").exit == 2
+
+
+def test_a_deleted_map_takes_what_was_accepted_of_it_along(doubled: Cli) -> None:
+    assert change(doubled, "accept", "scan/1", "--because", "small")["changed"] == 1
+    assert doubled("delete", "scan", "--force").exit == 0
+    assert doubled("verify").exit == 0

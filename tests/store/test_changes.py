@@ -109,6 +109,41 @@ def test_a_deleted_map_is_gone_and_its_name_is_free(study: Study, any_registry: 
     assert study.submit("scan", grid(x=1), word="another").added == 1
 
 
+def test_accepted_results_are_counted_by_context_and_by_task(study: Study, any_registry: Registry) -> None:
+    study.submit("scan", grid(x=6))
+    map, job = study.id("scan"), study.job()
+    study.fail(job, study.claim(job, "scan", limit=1))
+    study.run(job, "scan")
+    context, reads = study.context(job), Reads(any_registry.database)
+
+    def accept(tasks: list[int] | None, context: int = context) -> int:
+        return any_registry.accept(
+            map, tasks, contexts=[context], covers=[("code", "a.py", "d" * 64), ("tool", "/bin/x", None)],
+            code=study.code, user="ada", reason="comments", at=AT,
+        )
+
+    assert accept([0, 1, 2, 5, 9]) == 3  # the first has failed, the last is none of it
+    assert accept([0]) == 0
+    assert accept(None, context + 1) == 0
+    (kept,) = reads.acceptances()
+    assert (kept.map, kept.user, kept.reason, kept.contexts, kept.whole, kept.tasks) == (
+        map, "ada", "comments", (context,), False, 3
+    )
+    assert kept.covers == (("code", "a.py", "d" * 64), ("tool", "/bin/x", None))
+    assert [reads.accepts(kept.id, index) for index in range(6)] == [False, True, True, False, False, True]
+    assert reads.count_accepted(map, context, [kept.id]) == 3
+    any_registry.rerun(map, [1])
+    assert reads.count_accepted(map, context, [kept.id]) == 2
+    assert accept(None) == 4
+    assert reads.acceptances()[1].whole
+    any_registry.retry(map, None, time=None, memory=None)
+    study.run(job, "scan")
+    any_registry.close_job(job, "ended", "", AT)
+    any_registry.delete(map)
+    for table in ("acceptance", "acceptance_range"):
+        assert any_registry.database.fetch(f"select count(*) from {table}") == [(0,)]
+
+
 def test_a_map_that_others_build_on_or_that_runs_is_not_deleted(study: Study, any_registry: Registry) -> None:
     study.submit("a", grid(x=1))
     study.submit("b", [{}], on=[Dependency(upstream="a", kind="each")])

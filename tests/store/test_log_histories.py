@@ -54,6 +54,15 @@ def test_a_registry_that_has_lived_is_copied_whole(any_url: str, tmp_path: Path)
     with closing(Group(any_url, tmp_path)) as group:
         again = Study(group)  # type: ignore[arg-type]
         job = again.job()
+        scan, context = again.id("scan"), again.context(job)
+        assert group.accept(
+            scan, [0, 1], contexts=range(context), covers=[("code", "a", None)], code=again.code, user="ada",
+            reason="r", at=AT,
+        ) == 0  # they have failed
+        assert group.accept(
+            scan, [7, 8, 20], contexts=range(context), covers=[("code", "a", None)], code=again.code, user="ada",
+            reason="r", at=AT,
+        ) == 3
         assert again.run(job, "fit") == 16  # the other groups lack a task that failed
         assert group.home.check() == []
         [one] = {tuple(replica.map_names()) for replica in group.replicas}
