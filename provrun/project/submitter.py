@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from provrun.core.records import Submitter
 from provrun.core.refs import AttemptRef, parse_ref
-from provrun.errors import DatabaseAway, UsageError
+from provrun.errors import DatabaseAway, Unavailable, UsageError
 from provrun.project.project import Project
 from provrun.run.processes import JOB_VARIABLE
 
@@ -36,7 +36,10 @@ def submitter(project: Project) -> Submitter | None:
 
 
 def patiently(project: Project, submit: Callable[[], Result]) -> Result:
-    """Submit; a task waits for a database that is away, since its work must not be lost by that."""
+    """Submit; a task waits for a database that is away, since its work must not be lost by that.
+
+    When the log was closed meanwhile what was not submitted is submitted to what there is now.
+    """
     end = time.monotonic() + PATIENCE
     pause = 0.5
     while True:
@@ -48,6 +51,9 @@ def patiently(project: Project, submit: Callable[[], Result]) -> Result:
             project.close()  # the connection is no good any more
             time.sleep(pause)
             pause = min(5.0, 2 * pause)
+        except Unavailable:
+            if not project.log_closed or time.monotonic() > end:
+                raise
 
 
 def _same(root: str, folder: Path) -> bool:

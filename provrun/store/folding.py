@@ -152,6 +152,8 @@ class Folding(Registry):
             return True
         self._beat(log)
         if log.stuck is not None:
+            if self._renew is not None and not log.folder.exists():
+                self._detach()  # what is missing went with the log, which was closed meanwhile
             log.ask(log.stuck.position)
             return False
         return not more

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -207,6 +208,19 @@ def test_the_last_job_closes_the_log(group: Group) -> None:
     group.home.pause(1, True)
     group.others.clear()
     assert group.home.maps()[0].paused
+
+
+def test_an_entry_that_went_with_its_log_is_not_waited_for(group: Group) -> None:
+    of(group.home).submit("scan", grid(x=1))
+    for entry in group.log.glob("0*"):
+        entry.unlink()
+    assert not group.others[0].fold()
+    assert group.others[0].stuck is not None
+    rmtree(group.log)
+    with pytest.raises(Unavailable, match="closed"):
+        group.others[0].pause(1, True)
+    assert group.others[0].over
+    group.others.clear()
 
 
 def test_a_log_that_no_job_has_used_stays_open(group: Group) -> None:
