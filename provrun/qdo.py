@@ -269,16 +269,14 @@ class Queue:
         after: tuple[Dependency, ...],
     ) -> tuple[int, int]:
         """Store tasks and give the index of the first and their number."""
-        import getpass
-
         from provrun.project.capturing import capture
-        from provrun.project.submitter import submitter
+        from provrun.project.submitter import submitter, user_name
         from provrun.submit.maps import relative
 
         project = self._project
         spec = MapSpec(
             name=self.name, recipe=recipe, workdir=relative(Path.cwd(), project.root), own=own, priority=priority,
-            dependencies=after, user=getpass.getuser(),
+            dependencies=after, user=user_name(),
         )
         at = time.time_ns() // 1000
         captured = capture(project, spec, at)

@@ -114,8 +114,7 @@ class Project:
     def _request(
         self, project: Opened, name: str, options: dict[str, object], recipe: dict[str, object]
     ) -> Request:
-        import getpass
-
+        from provrun.project.submitter import user_name
         from provrun.submit.request import Request
 
         inputs, outputs, result = opts.data(options)
@@ -125,7 +124,7 @@ class Project:
         return Request(
             name=name, folder=Path.cwd(), root=project.root, building=opts.building(options), inputs=inputs,
             outputs=outputs, result=result, pack=bool(options.get("pack")), policy=opts.policy(options),
-            priority=priority, tags=opts.tags(options), user=getpass.getuser(), **recipe,  # type: ignore[arg-type]  # fields by name
+            priority=priority, tags=opts.tags(options), user=user_name(), **recipe,  # type: ignore[arg-type]  # fields by name
         )
 
     def _open(self, *, create: bool = False) -> Opened:

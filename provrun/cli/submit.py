@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +91,7 @@ def _submit(
 ) -> int | None:
     from provrun.project import submitting
     from provrun.project.project import Project, locate, place
+    from provrun.project.submitter import user_name
     from provrun.submit.flow import Building
     from provrun.submit.request import Request, pairs
 
@@ -99,7 +99,7 @@ def _submit(
     top = root or (Path.cwd() if given["dry_run"] else place(face.folder))
     by = tuple(each.strip() for each in given["by"].split(",")) if given["by"] else ()
     request = Request(
-        folder=Path.cwd(), root=top, priority=given["priority"], user=getpass.getuser(),
+        folder=Path.cwd(), root=top, priority=given["priority"], user=user_name(),
         building=Building(
             each=given["each"], all=given["all_"], group=given["group"], by=by,
             chunk=given["chunk"], after=given["after"], on_failed=given["on_failed"],

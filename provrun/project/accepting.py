@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from provrun.core.states import State
 from provrun.project.asking import matching, view
 from provrun.project.capturing import capture_code
-from provrun.project.managing import user_name
 from provrun.project.project import Project
+from provrun.project.submitter import user_name
 from provrun.query.staleness import OF_CODE, Change
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from provrun.launch.commands import Scheduler, detected
 from provrun.launch.dialects import named
 from provrun.launch.script import INHERITED
 from provrun.project.logs import open_log
-from provrun.project.managing import user_name
 from provrun.project.marks import folder, output_path, plan_path, script_path
 from provrun.project.plans import BatchPlan, successor, write_plan
 from provrun.project.project import Project
 from provrun.project.running import new_uuid
+from provrun.project.submitter import user_name
 from provrun.project.wanted import Wanted
 
 LINKS = 4

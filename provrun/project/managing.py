@@ -26,12 +26,14 @@ from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
 from provrun.project.running import LEFT, RunSummary, Setting, Show
+from provrun.project.submitter import user_name
 from provrun.run.control import Line
 from provrun.run.interrupts import Person
 from provrun.run.job import Ownership
 from provrun.run.keeper import Broken, Close, Keeper, Leave, Told, raised
 from provrun.run.links import Local, Remote
 from provrun.run.manager import Left, Manager
+from provrun.run.node import node_name
 from provrun.run.progress import Progress
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def _manage(
         job = (patient or registry).open_job(
             JobRecord(
                 uuid=setting.uuid, kind=_kind(setting, remote), state="running", user=user_name(),
-                node=os.uname().nodename, slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
+                node=node_name(), slots=setting.slots, ranks=ranks, started=time.time_ns() // 1000,
                 owner={**allocation(os.environ), **setting.owner, **owner.record},
             )
         )
@@ -232,13 +234,3 @@ def _named(left: Sequence[LeftTasks], names: Mapping[int, str]) -> list[str]:
 
 def _left(maps: Sequence[MapRecord]) -> int:
     return sum(map.counts[State.WAITING] + map.counts[State.PENDING] for map in maps)
-
-
-def user_name() -> str:
-    """Give the name of who runs this process."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user without an entry
-        return str(os.getuid())

@@ -103,7 +103,9 @@ class Project:
     @property
     def host(self) -> str:
         """The name under which this host goes: as configured, as the scheduler calls this node, or its own."""
-        return self.config.text("host") or os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+        from provrun.run.node import node_name
+
+        return self.config.text("host") or node_name()
 
     @property
     def registry(self) -> Replica:

@@ -35,6 +35,16 @@ def submitter(project: Project) -> Submitter | None:
     return Submitter(job.partition("/")[0], ref.map, ref.index, ref.number)
 
 
+def user_name() -> str:
+    """Give the name of who runs this process."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        return str(os.getuid())
+
+
 def patiently(project: Project, submit: Callable[[], Result]) -> Result:
     """Submit; a task waits for a database that is away, since its work must not be lost by that.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.cli import Cli, Done
+from fixtures.parts import lacking
 from fixtures.repositories import commit_all, git
 
 KEYS = {"map", "added", "existing", "reused", "stale", "total", "code", "environment", "next"}
@@ -240,3 +243,17 @@ def test_a_shell_command_is_one_word_without_quoted_placeholders(cli: Cli) -> No
     done = submit(cli, "b", "--shell", "--param", "x=0:3", "--", "echo '{x}'")
     assert done.exit == 2
     assert "$P_x" in done.error["message"]
+
+
+def test_who_has_no_entry_among_the_users_goes_by_number() -> None:
+    if os.geteuid() != 0:
+        lacking("only root can be somebody whom no file names")
+    said = (
+        "import os, pwd; from provrun.project.submitter import user_name; named = user_name();"
+        " os.setuid(54321); print(named, user_name())"
+    )
+    environ = {name: value for name, value in os.environ.items() if name not in ("LOGNAME", "USER", "LNAME")}
+    done = subprocess.run(
+        [sys.executable, "-c", said], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == [pwd.getpwuid(0).pw_name, "54321"]
