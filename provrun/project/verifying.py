@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,10 @@ from provrun.core.levels import levels
 from provrun.core.merkle import Node, Tree, leaf_hash, unpack
 from provrun.errors import NotFound, ProvrunError, Unsound, UsageError
 from provrun.export.checks import wrong
+from provrun.export.crate.reading import wrong_crate
 from provrun.export.proofs import record_of, write_proof, wrong_proof
-from provrun.export.reading import read_page
+from provrun.export.rdf import Triple
+from provrun.export.reading import NotRead, read_page
 from provrun.export.recount import recount
 from provrun.export.view import Broken, Mapped, View, Wrong
 from provrun.project.committing import SECRET, opened_leaves
@@ -40,9 +41,10 @@ def verify(
     page, in_crate = page_of(path)
     leaves = leaves or in_crate
     proof = _bytes(member) if member is not None else None
-    view = View(read_page(page))
+    triples = read_page(page)
+    view = View(triples)
     checked = [str(page)]
-    found: list[Wrong] = list(wrong_files(path)) if path.is_dir() else []
+    found: list[Wrong] = list(_wrong_crate(path, page, triples)) if path.is_dir() else []
     digest: str | None = None
     try:
         digest = view.text(view.document(), "pageDigest")
@@ -76,19 +78,18 @@ def page_of(path: Path) -> tuple[Path, Path | None]:
     return page, next((path / name for name in _RECORDS if (path / name).is_file()), None)
 
 
-def wrong_files(crate: Path) -> Iterator[Wrong]:
-    """Give the files of a crate that are not those it describes."""
-    try:
-        described = json.loads(_bytes(crate / CRATE)).get("@graph", [])
-        files = [(one["@id"], one["sha256"]) for one in described if one.get("@type") == "File" and "sha256" in one]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ProvrunError(f"{crate / CRATE} describes no crate: {error}", value=str(crate)) from error
-    for name, sha256 in files:
-        place = crate / name
-        if not place.resolve().is_relative_to(crate.resolve()) or not place.is_file():
-            yield Wrong("crate-files-hold", f"{name} is not there")
-        elif digest_file(place)[0] != sha256:
-            yield Wrong("crate-files-hold", f"{name} is not what the crate describes")
+def _wrong_crate(crate: Path, page: Path, triples: list[Triple]) -> Iterator[Wrong]:
+    """Check the files of a crate, what it says of them, and that other copies of its page say the same."""
+    there = {one.relative_to(crate).as_posix() for one in crate.rglob("*") if one.is_file()}
+    yield from wrong_crate(_bytes(crate / CRATE), there, lambda name: digest_file(crate / name), triples)
+    for other in (crate / name for name in _PAGES):
+        if other == page or not other.is_file():
+            continue
+        try:
+            if set(read_page(other)) != set(triples):
+                yield Wrong("crate-pages-agree", f"{other.name} says something else than {page.name}")
+        except NotRead:
+            yield Wrong("crate-pages-agree", f"{other.name} cannot be read")
 
 
 def _bytes(path: Path) -> bytes:

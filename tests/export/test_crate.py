@@ -24,12 +24,19 @@ from provrun.export.crate.software import lock, materials
 from provrun.project import config
 from provrun.project.crating import export_crate
 from provrun.project.project import Project
+from provrun.project.verifying import verify
 
 AUTHOR = {
     "title": "A <scan> & more", "author": "Jane Roe", "orcid": "0000-0002-1825-0097", "license": "CC-BY-4.0",
     "affiliation": "Example Institute <https://institute.example>",
 }
 Make = Callable[..., Path]
+
+# rdflib's own readers use what rdflib deprecates.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings(r"ignore:Dataset\.\w+ is deprecated:DeprecationWarning"),
+]
 
 
 @pytest.fixture
@@ -160,6 +167,33 @@ def test_a_crate_without_author_and_licence_says_so(make: Make) -> None:
     assert root["license"] == {"@id": "#license"}
     assert "all rights are reserved" in (crate / "README.md").read_text()
     assert yaml.safe_load((crate / "CITATION.cff").read_text())["authors"] == [{"name": "The author"}]
+
+
+def _swap(crate: Path, file: str, old: str, new: str) -> None:
+    text = (crate / file).read_text()
+    assert old in text
+    (crate / file).write_text(text.replace(old, new, 1))
+
+
+CRATE_LIES: dict[str, Callable[[Path], object]] = {
+    "crate-description-reads: ": lambda crate: (crate / "ro-crate-metadata.json").write_text("{}"),
+    "crate-files-hold: results/scan.csv is": lambda crate: _swap(crate, "results/scan.csv", "scan/0", "scan/9"),
+    "crate-files-hold: README.md is not there": lambda crate: (crate / "README.md").unlink(),
+    "crate-files-hold: more is not described": lambda crate: (crate / "more").write_text("x"),
+    "crate-actions-agree: ": lambda crate: _swap(crate, "ro-crate-metadata.json", "29 executions", "92 executions"),
+    "crate-pages-agree: ": lambda crate: _swap(crate, "provenance.jsonld", "cpython", "pypy"),
+    "crate-pages-agree: provenance.jsonld cannot": lambda crate: (crate / "provenance.jsonld").write_text("{"),
+    "page-digest-holds: ": lambda crate: _swap(crate, "provenance.ttl", '"cpython"', '"pypy"'),
+}
+
+
+def test_verify_finds_a_crate_whole_and_names_each_lie_that_is_planted(make: Make) -> None:
+    honest = verify(make("honest"))
+    assert honest.problems == []
+    for number, (name, lie) in enumerate(CRATE_LIES.items()):
+        crate = make(f"lie{number}")
+        lie(crate)
+        assert any(problem.startswith(name) for problem in verify(crate).problems), name
 
 
 class _Tags(HTMLParser):
