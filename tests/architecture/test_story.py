@@ -1,0 +1,16 @@
+"""The page on architecture tells of the program as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_on_architecture_names_each_module_of_project_once() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    table = page.partition("## The room that wires the others")[2]
+    named = [name for line in table.splitlines() if line.startswith("| ") for name in re.findall(r"`(\w+)`", line)]
+    modules = [path.stem for path in (ROOT / "provrun" / "project").glob("*.py") if path.stem != "__init__"]
+    assert sorted(named) == sorted(modules), "one row of the table each"
