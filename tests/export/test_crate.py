@@ -18,6 +18,7 @@ from rocrate.rocrate import ROCrate
 from fixtures.crates import Validator, validator  # noqa: F401
 from fixtures.study import AT, Study, grid
 from fixtures.told import tell
+from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment, Package
 from provrun.errors import NotFound, Refused, UsageError
 from provrun.export.crate.software import lock, materials
@@ -263,6 +264,22 @@ def test_figures_are_copied_and_lead_to_their_node(project: Project, study: Stud
         assert (crate / "figures" / name).read_bytes() == name.encode()
         (described,) = (one for one in graph(crate) if one["@id"] == f"figures/{name}")
         assert str(described["about"]).endswith(f"#figure.{number}'}}")
+
+
+def test_results_that_are_held_to_be_valid_are_declared(project: Project, study: Study, tmp_path: Path) -> None:
+    study.submit("scan", grid(x=3))
+    job = study.job()
+    study.run(job, "scan")
+    code = project.registry.intern_code(CapturedCode(Code(kind="git", root="/s", commit="c" * 40, tree="d" * 40)), AT)
+    project.registry.accept(
+        study.id("scan"), [0, 2], contexts=[study.context(job)], covers=[("code", "a.py", "e" * 64)], code=code,
+        user="ada", reason="comments <only>", at=AT + 10_000_000,
+    )
+    crate = export_crate(project, path=tmp_path / "crate").path
+    assert crate is not None
+    said = f"scan: 2 results of older code are held to agree with the code at {'c' * 12}: comments <only>"
+    assert f"- {said}\n" in (crate / "README.md").read_text()
+    assert said.replace("<", "&lt;").replace(">", "&gt;") in (crate / "ro-crate-preview.html").read_text()
 
 
 def software() -> Environment:

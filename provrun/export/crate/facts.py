@@ -172,6 +172,29 @@ class Facts:
         return f"{distinct} distinct values{between}"
 
     @cached_property
+    def declared(self) -> list[str]:
+        """Say which results of older code a person holds to be valid, and why."""
+        said = []
+        for node in self.of("Acceptance"):
+            codes = [one for one in self.nodes(node, "prov:used") if self.is_a(one, "CodeVersion")]
+            code = next((f" at {self.revision(one)}" for one in codes), "")
+            tasks, maps = self.number(node, "tasks"), ", ".join(self.upstream(node))
+            said.append(
+                f"{maps}: {tasks} result{'s' if tasks != 1 else ''} of older code "
+                f"{'are' if tasks != 1 else 'is'} held to agree with the code{code}: {self.text(node, 'reason')}"
+            )
+        return said
+
+    def revision(self, plan: str) -> str:
+        """Name a version of code in a few characters; ``+`` says that it had changes that were not committed."""
+        members = self.number(plan, "memberCount")
+        if members:
+            return f"{members} versions"
+        commit = self.text(plan, "commit")
+        name = commit.rpartition(":")[2][:12] if commit else (self.text(plan, "digest") or "")[:12]
+        return name + (" +" if self.text(plan, "dirty") == "true" else "")
+
+    @cached_property
     def last(self) -> str:
         """The latest instant on the page: it changes with the state, and not with the time of the export."""
         times = [

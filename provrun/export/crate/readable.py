@@ -52,6 +52,8 @@ def readme(facts: Facts, about: About, files: Sequence[Written]) -> str:
     for one in facts.maps:
         numbers = [str(one.counts[term]) for term in (*COUNTS, "attempts")]
         lines.append(f"| {one.name} | {', '.join(one.reads)} | {' | '.join(numbers)} |")
+    if facts.declared:
+        lines += ["", "## Declared by the author", "", *(f"- {one}" for one in facts.declared)]
     lines += ["", "## Files", "", "| file | what |", "|---|---|"]
     lines += [f"| `{file.path}` | {file.says} |" for file in files]
     lines += [
@@ -78,7 +80,8 @@ def _credits(about: About) -> list[str]:
 def preview(facts: Facts, about: About, files: Sequence[Written]) -> str:
     """Write the preview: one page of HTML without scripts and without anything to fetch."""
     body = "\n".join([
-        *_head(facts, about), *_maps(facts), *_executions(facts), *_codes(facts), *_files(files), *_foot(facts, about),
+        *_head(facts, about), *_maps(facts), *_executions(facts), *_declared(facts), *_codes(facts), *_files(files),
+        *_foot(facts, about),
     ])
     title = escape(about.titled(facts))
     return (
@@ -158,9 +161,10 @@ def _executions(facts: Facts) -> Iterator[str]:
 def _execution(facts: Facts, one: Execution) -> list[str]:
     kind = "good" if one.succeeded else "bad"
     outcome = ("reused from elsewhere" if one.origin else "succeeded") if one.succeeded else one.error
+    code = escape(facts.revision(one.plan)) if one.plan is not None else ""
     return [
         f'<span class="dot {kind}"></span>{escape(one.map or "elsewhere")}: {escape(outcome)}',
-        f"{one.attempts:,}", f"<code>{escape(_revision(facts, one.plan))}</code>",
+        f"{one.attempts:,}", f"<code>{code}</code>",
         "<br>".join(_values(facts, one.node)), _time(one.started), _time(one.ended),
     ]
 
@@ -173,15 +177,10 @@ def _time(text: str | None) -> str:
     return f"{text[:10]} {text[11:19]}" if text else ""
 
 
-def _revision(facts: Facts, plan: str | None) -> str:
-    if plan is None:
-        return ""
-    members = facts.number(plan, "memberCount")
-    if members:
-        return f"{members} versions"
-    commit = facts.text(plan, "commit")
-    name = commit.rpartition(":")[2][:12] if commit else (facts.text(plan, "digest") or "")[:12]
-    return name + (" +" if facts.text(plan, "dirty") == "true" else "")
+def _declared(facts: Facts) -> Iterator[str]:
+    if facts.declared:
+        yield "<h2>Declared by the author</h2>"
+        yield f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in facts.declared)}</ul>"
 
 
 def _codes(facts: Facts) -> Iterator[str]:
@@ -197,7 +196,7 @@ def _codes(facts: Facts) -> Iterator[str]:
         if repository.startswith("http"):
             link = f'<a href="{link}">{link}</a>'
         rows.append([
-            f"<code>{escape(_revision(facts, node))}</code>{changed}",
+            f"<code>{escape(facts.revision(node))}</code>{changed}",
             "<br>".join(f"<code>{escape(one)}</code>" for one in listed), link,
         ])
     for node in facts.of("Environment"):
