@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from provrun.core.canonical import digest, encode
-from provrun.core.history import Circumstances, History, Tried
 from provrun.core.states import Outcome
+
+if TYPE_CHECKING:
+    from provrun.core.history import Circumstances, History, Tried
 
 MOST_COHORTS = 64
 KEPT_COHORTS = MOST_COHORTS - 2

@@ -107,7 +107,7 @@ class Tree:
         stack = self._stack
         while stack and stack[-1][1] == size:
             first, _, left = stack.pop()
-            node = self._join(first, size, left, size, node)
+            node = join(left, node) if self.watched is None else self._join(first, size, left, size, node)
             size += size
         stack.append((first, size, node))
 

@@ -18,7 +18,7 @@ from provrun.export.crate.readable import preview, readme
 from provrun.export.crate.software import lock, materials
 from provrun.export.formats import FORMATS
 from provrun.export.laws import require
-from provrun.project.committing import leaves_file
+from provrun.project.leaf_files import leaves_file
 from provrun.project.publishing import Published, summarised
 from provrun.record.files import digest_file
 from provrun.store.reads import Reads

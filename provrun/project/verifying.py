@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from provrun.core.leaves import BadRecord, Record
-from provrun.core.levels import levels
 from provrun.core.merkle import Node, Tree, leaf_hash, unpack
 from provrun.errors import NotFound, ProvrunError, Unsound, UsageError
 from provrun.export.checks import wrong
-from provrun.export.crate.reading import wrong_crate
 from provrun.export.proofs import record_of, write_proof, wrong_proof
 from provrun.export.rdf import Triple
 from provrun.export.reading import NotRead, read_page
-from provrun.export.recount import recount
 from provrun.export.view import Broken, Mapped, View, Wrong
-from provrun.project.committing import SECRET, opened_leaves
-from provrun.record.files import digest_file
 
 CRATE = "ro-crate-metadata.json"
 _PAGES = ("provenance.ttl", "provenance.nt", "provenance.jsonld")
@@ -57,6 +52,9 @@ def verify(
                 record = record_of(proof)
                 checked.append(f"{record.map}/{record.index} ({record.fields['state']}) is among the tasks of the page")
         if leaves is not None:
+            from provrun.export.recount import recount
+            from provrun.project.leaf_files import opened_leaves
+
             with opened_leaves(leaves) as lines:
                 found += recount(view, lines)
             if not found:
@@ -80,6 +78,9 @@ def page_of(path: Path) -> tuple[Path, Path | None]:
 
 def _wrong_crate(crate: Path, page: Path, triples: list[Triple]) -> Iterator[Wrong]:
     """Check the files of a crate, what it says of them, and that other copies of its page say the same."""
+    from provrun.export.crate.reading import wrong_crate
+    from provrun.record.files import digest_file
+
     there = {one.relative_to(crate).as_posix() for one in crate.rglob("*") if one.is_file()}
     yield from wrong_crate(_bytes(crate / CRATE), there, lambda name: digest_file(crate / name), triples)
     for other in (crate / name for name in _PAGES):
@@ -114,6 +115,8 @@ def prove(task: str, page: Path, output: Path, *, leaves: Path | None = None, fo
     if one is None or int(index) >= one.commitment.sums.tasks:
         raise NotFound(f"{page} has no task {task}", value=task, next="provrun prove MAP/INDEX of a map on the page")
     if leaves is not None or in_crate is not None:
+        from provrun.project.leaf_files import opened_leaves
+
         with opened_leaves(leaves or in_crate or page) as lines:
             text = _from_leaves(maps, one, int(index), lines, page)
     else:
@@ -168,7 +171,8 @@ def _way(
 
 
 def _from_registry(folder: Path | None, one: Mapped, index: int, page: Path) -> str:
-    from provrun.project.committing import Committing, secret_of
+    from provrun.core.levels import levels
+    from provrun.project.committing import SECRET, Committing, secret_of
     from provrun.project.project import Project
     from provrun.project.publishing import grouped
     from provrun.store.summaries import Summaries

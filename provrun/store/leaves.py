@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
 from provrun.core.canonical import decode, encode
-from provrun.core.leaves import Read, Tested, read_of
+from provrun.core.leaves import Ran, Read, read_of
 from provrun.core.records import MapRecord
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
@@ -35,6 +33,7 @@ where map_id = ? and idx >= ? and idx < ? and role in ('input', 'output')
 _ANY_ARTIFACT = "select 1 from artifact where map_id = ? and role in ('input', 'output')"
 _STATES = tuple(state.word for state in State)
 _OUTCOMES = tuple(Outcome)
+_NO_OUTPUTS: dict[str, tuple[str, int]] = {}
 
 Made = dict[tuple[int, int], tuple[list[tuple[str, str]], dict[str, tuple[str, int]]]]
 
@@ -46,8 +45,8 @@ class Leaf(NamedTuple):
     params: str
     state: str
     context: int | None
-    shown: Tested | None
-    others: Sequence[Tested]
+    shown: Ran | None
+    others: Sequence[Ran]
 
 
 class _Around(NamedTuple):
@@ -91,30 +90,34 @@ class Leaves:
         self, page: Sequence[Row], artifacts: Made, reads: dict[tuple[int, int], list[Read]]
     ) -> Iterator[Leaf]:
         around = self._around
-        for index, found in groupby(page, key=itemgetter(0)):
-            rows = list(found)
-            first = rows[0]
-            if first[4] is None:
-                yield Leaf(index, first[1], _STATES[first[2]], None, None, ())
+        place, count = 0, len(page)
+        while place < count:
+            first = page[place]
+            index, params, state, accepted, number = first[:5]
+            after = place + 1
+            while after < count and page[after][0] == index:
+                after += 1
+            if number is None:
+                yield Leaf(index, params, _STATES[state], None, None, ())
+                place = after
                 continue
-            shown = next((row for row in rows if row[4] == first[3]), rows[-1])
-            tested: Tested | None = None
-            others: list[Tested] = []
-            for row in rows:
+            tested: list[Ran] = []
+            shown = after - place - 1
+            for row in page[place:after] if after > place + 1 else (first,):
                 _, _, _, _, number, context, outcome, started, wall, cpu, rss, detail, result, trail = row
+                if number == accepted:
+                    shown = len(tested)
                 code, environment, shared, _ = around[context]
-                own, outputs = artifacts.get((index, number), ((), {})) if artifacts else ((), {})
-                one = Tested(
+                own, outputs = artifacts.get((index, number), ((), {})) if artifacts else ((), _NO_OUTPUTS)
+                tested.append(Ran(
                     number, code, environment, shared, _OUTCOMES[outcome], detail, started, wall, cpu,
                     None if rss is None else rss * 1024, None if result is None else bytes(result).hex(),
                     [sha for _, sha in sorted(own)] if own else (), outputs,
                     reads.get((index, number), ()) if trail is not None else (),
-                )
-                if row is shown:
-                    tested = one
-                else:
-                    others.append(one)
-            yield Leaf(index, first[1], _STATES[first[2]], shown[5], tested, others)
+                ))
+            one = tested.pop(shown)
+            yield Leaf(index, params, _STATES[state], page[place + shown][5], one, tested)
+            place = after
 
     def _artifacts(self, map: int, start: int, stop: int) -> Made:
         found: Made = {}
