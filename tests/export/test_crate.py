@@ -17,7 +17,7 @@ from rocrate.rocrate import ROCrate
 
 from fixtures.crates import Validator, validator  # noqa: F401
 from fixtures.study import AT, Study, grid
-from fixtures.told import tell
+from fixtures.told import tell, tell_all
 from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment, Package
 from provrun.errors import NotFound, Refused, UsageError
@@ -66,7 +66,11 @@ def contents(crate: Path) -> dict[str, bytes]:
     return {str(one.relative_to(crate)): one.read_bytes() for one in sorted(crate.rglob("*")) if one.is_file()}
 
 
-def test_a_crate_has_all_that_a_process_run_crate_must_and_should_have(make: Make, validator: Validator) -> None:  # noqa: F811
+def test_a_crate_has_all_that_a_process_run_crate_must_and_should_have(
+    make: Make, study: Study, validator: Validator  # noqa: F811
+) -> None:
+    study.environment = study.registry.intern_environment(software(), AT)
+    tell_all(study)
     crate = make(**AUTHOR)
     assert validator.issues(crate) == []
     described = crate / "ro-crate-metadata.json"

@@ -15,9 +15,8 @@ import pytest
 from owlrl import DeductiveClosure, OWLRL_Semantics
 from rdflib import OWL, RDF, RDFS, Graph, Literal, Namespace, URIRef
 
-from fixtures.study import AT, Study, grid
-from fixtures.told import tell
-from provrun.core.code import CapturedCode, Code
+from fixtures.study import Study, grid
+from fixtures.told import tell, tell_all
 from provrun.export.vocabulary import FILES, terms, text
 from provrun.project.project import Project
 from provrun.project.publishing import export
@@ -71,21 +70,6 @@ def known() -> set[str]:
     return {term.name for term in terms()}
 
 
-def every_state(study: Study) -> None:
-    """Have tasks in every state, all outcomes' kinds of cohorts, pooled ones too."""
-    tell(study)
-    study.submit("many", grid(x=200))
-    job = study.job()
-    for number in range(70):
-        code = Code(kind="git", root="/study", commit=f"{number:040x}", tree="b" * 40)
-        study.code = study.registry.intern_code(CapturedCode(code), AT + number)
-        claimed = study.claim(job, "many", limit=2 if number < 60 else 1)
-        (study.fail if number % 10 == 9 else study.succeed)(job, claimed)
-    study.claim(job, "many", limit=3)
-    study.submit("dropped", grid(x=2))
-    study.registry.cancel(study.id("dropped"), [0, 1])
-
-
 def shaped(page: Graph) -> tuple[bool, str]:
     valid, _, told = pyshacl.validate(page, shacl_graph=Graph().parse(data=text("shapes"), format="turtle"))
     return bool(valid), str(told)
@@ -98,7 +82,7 @@ def test_every_term_that_the_exporter_names_is_in_the_ontology(source: Path) -> 
 
 
 def test_the_search_for_terms_finds_those_that_pages_have(study: Study, write: Write) -> None:
-    every_state(study)
+    tell_all(study)
     page = Graph().parse(data=write("nt"), format="nt")
     on_page = {str(p).removeprefix(PR) for _, p, _ in page if p in PR}
     on_page |= {str(kind).removeprefix(PR) for kind in page.objects(None, RDF.type) if str(kind).startswith(PR)}
@@ -140,7 +124,7 @@ def test_the_context_expands_short_names_to_the_terms() -> None:
 
 
 def test_pages_with_every_state_have_the_shapes(study: Study, write: Write, project: Project, tmp_path: Path) -> None:
-    every_state(study)
+    tell_all(study)
     valid, told = shaped(Graph().parse(data=write("turtle"), format="turtle"))
     assert valid, told
     (tmp_path / "gap.pdf").write_bytes(b"figure")
