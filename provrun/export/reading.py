@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 from provrun.errors import ProvrunError
 from provrun.export.rdf import RDF_TYPE, XSD, Iri, Literal, Triple
@@ -60,9 +61,12 @@ def read_page(path: Path) -> list[Triple]:
         except (_Unknown, UnicodeDecodeError):
             pass
     try:
-        return _by_prov(data, _PROV[suffix]) if suffix in _PROV else _by_rdflib(data, _RDF[suffix])
+        found = _by_prov(data, _PROV[suffix]) if suffix in _PROV else _by_rdflib(data, _RDF[suffix])
     except Exception as error:
         raise NotRead(f"{path} is no page: {error}", value=str(path)) from error
+    if not found:
+        raise NotRead(f"{path} is no page: it says nothing", value=str(path))
+    return found
 
 
 def read_turtle(text: str) -> list[Triple]:
@@ -165,9 +169,11 @@ def _by_rdflib(data: bytes, format: str) -> list[Triple]:
     # It would write times anew, and a page would not be what was published.
     rdflib.NORMALIZE_LITERALS = False
     try:
-        dataset = rdflib.Dataset(default_union=True)
-        dataset.parse(data=data, format=format)
-        return list({_triple(subject, predicate, value) for subject, predicate, value, _ in dataset.quads()})
+        with catch_warnings():
+            simplefilter("ignore", DeprecationWarning)  # its readers use what it deprecates itself
+            dataset = rdflib.Dataset(default_union=True)
+            dataset.parse(data=data, format=format)
+            return list({_triple(subject, predicate, value) for subject, predicate, value, _ in dataset.quads()})
     finally:
         rdflib.NORMALIZE_LITERALS = kept
 
