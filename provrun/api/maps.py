@@ -175,10 +175,13 @@ class Map:
 
     # Publishing
 
-    def export(self, path: str | Path, *, format: str | None = None) -> Path:
+    def export(
+        self, path: str | Path, *, format: str | None = None, leaves: str | Path | None = None, salt: bool = False
+    ) -> Path:
         """Write a page of W3C PROV about this map and all it builds on; the format follows the file's name.
 
-        ``format="crate"`` writes a folder, an RO-Crate.
+        ``leaves`` gets the records of all tasks, to which the page commits; with ``salt`` nobody can guess them.
+        ``format="crate"`` writes a folder, an RO-Crate, which has them anyway.
         """
         from provrun.api.publishing import format_of
         from provrun.project.publishing import export
@@ -187,9 +190,12 @@ class Map:
         if format == "crate":
             from provrun.project.crating import export_crate
 
-            export_crate(self._project, [self.name], path=target)
+            export_crate(self._project, [self.name], path=target, salt=salt)
             return target
-        export(self._project, [self.name], format=format or format_of(target), path=target)
+        export(
+            self._project, [self.name], format=format or format_of(target), path=target,
+            leaves=None if leaves is None else Path(leaves), salt=salt,
+        )
         return target
 
     def live_plot(self, x: str, y: str = "result", *, color: str | None = None, every: float = 2.0) -> Any:

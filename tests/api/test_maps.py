@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from api.conftest import Script
+from fixtures import stranger
 
 STUDY = '''
 import provrun as pr
@@ -212,6 +214,14 @@ print(sorted(name for name in sys.modules if name.startswith("provrun")))
 assert not {"sqlalchemy", "numpy", "click", "msgspec", "git"} & set(sys.modules)
 ''')
     assert out == "['provrun']\n"
+
+
+def test_an_export_has_the_records_of_all_tasks_and_a_stranger_agrees(script: Script, project_dir: Path) -> None:
+    script(STUDY + "last.export('paper.ttl', leaves='leaves.jsonl')")
+    stranger.check(project_dir / "paper.ttl", project_dir / "leaves.jsonl")
+    assert len((project_dir / "leaves.jsonl").read_bytes().splitlines()) == 17
+    told = [json.loads(line) for line in (project_dir / "leaves.jsonl").read_bytes().splitlines()]
+    assert {str(one["defaults"]) for one in told if one["map"] == "square"} == {"{'shift': 0}"}
 
 
 def test_an_export_takes_its_format_from_the_name_of_the_file(script: Script, project_dir: Path) -> None:
