@@ -18,6 +18,7 @@ from provrun.export.crate.readable import preview, readme
 from provrun.export.crate.software import lock, materials
 from provrun.export.formats import FORMATS
 from provrun.export.laws import require
+from provrun.project.committing import Changed
 from provrun.project.leaf_files import leaves_file
 from provrun.project.publishing import Published, summarised
 from provrun.record.files import digest_file
@@ -51,7 +52,7 @@ def export_crate(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as made:
-            crate = _Crate(Path(made) / "crate")
+            crate = CrateFolder(Path(made) / "crate")
             with leaves_file(crate.root / LEAVES) as records:
                 summaries, built = summarised(
                     project, names, figures=figures, revises=revises, records=records, salt=salt
@@ -63,7 +64,7 @@ def export_crate(
                 what = "W3C PROV-O" if form == "turtle" else "the same in JSON-LD"
                 crate.text(name, FORMATS[form](built), f"The page of provenance, {what}")
             crate.note(LEAVES, "The records of all tasks, to which the page commits")
-            _results(project, facts, crate)
+            write_tables(project, facts, crate)
             variables = _software(Reads(project.registry.database), facts, crate)
             for node, figure in zip(facts.of("Figure"), figures, strict=True):
                 crate.copy(f"figures/{figure.name}", figure, "A figure made from the results", node)
@@ -79,7 +80,7 @@ def export_crate(
     return Published([one.map.name for one in summaries], built.snapshot, built.digest, path, path / LEAVES)
 
 
-class _Crate:
+class CrateFolder:
     """A folder under construction and the files in it."""
 
     def __init__(self, root: Path) -> None:
@@ -126,7 +127,7 @@ class _Crate:
 class _Writing:
     """A binary file that is noted once it is whole."""
 
-    def __init__(self, crate: _Crate, place: Path, path: str, says: str, about: str | None) -> None:
+    def __init__(self, crate: CrateFolder, place: Path, path: str, says: str, about: str | None) -> None:
         self._crate = crate
         self._place = place
         self._told = (path, says, about)
@@ -150,22 +151,30 @@ def _distinct(figures: Sequence[Path]) -> None:
         raise UsageError(f"two figures have the name {twice[0]}", value=twice[0], next="rename one of them")
 
 
-def _results(project: Project, facts: Facts, crate: _Crate) -> None:
-    """Write the results of each map that has some, as CSV, and as Parquet where pyarrow is there."""
+def write_tables(project: Project, facts: Facts, crate: CrateFolder) -> None:
+    """Write the results of each map that has some, as CSV, and as Parquet where pyarrow is there.
+
+    Raises `Changed` when there are more or fewer of them than the page says, because tasks ended meanwhile.
+    """
     from provrun.project.asking import columns, results
     from provrun.query.tables import write_csv, write_parquet
 
     for one in facts.maps:
-        if not one.counts["succeeded"] + one.counts["reused"]:
+        expected = one.counts["succeeded"] + one.counts["reused"]
+        if not expected:
             continue
         shown = [column for column in columns(project, one.name) if not _hidden(column)]
         with crate.bytes(f"results/{one.name}.csv", f"Parameters and results of {one.name}", one.node) as file:
-            write_csv(file, shown, _without_paths(results(project, one.name)))
+            rows = write_csv(file, shown, _without_paths(results(project, one.name)))
+        if rows != expected:
+            raise Changed(one.name)
         try:
             with crate.bytes(f"results/{one.name}.parquet", f"The same of {one.name}, typed", one.node) as file:
-                write_parquet(file, shown, _without_paths(results(project, one.name)))
+                rows = write_parquet(file, shown, _without_paths(results(project, one.name)))
         except MissingExtra:
             continue
+        if rows != expected:
+            raise Changed(one.name)
 
 
 def _hidden(column: Column) -> bool:
@@ -184,7 +193,7 @@ def _without_paths(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def _software(reads: Reads, facts: Facts, crate: _Crate) -> dict[str, dict[str, str]]:
+def _software(reads: Reads, facts: Facts, crate: CrateFolder) -> dict[str, dict[str, str]]:
     """Write patches of code, and lists of each environment's software; give the environments' variables."""
     for node in facts.of("CodeVersion"):
         digest = facts.text(node, "digest") or ""

@@ -21,10 +21,13 @@ from fixtures.told import tell, tell_all
 from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment, Package
 from provrun.errors import NotFound, Refused, UsageError
+from provrun.export.crate.facts import Facts
 from provrun.export.crate.software import lock, materials
 from provrun.project import config
-from provrun.project.crating import export_crate
+from provrun.project.committing import Changed
+from provrun.project.crating import CrateFolder, export_crate, write_tables
 from provrun.project.project import Project
+from provrun.project.publishing import summarised
 from provrun.project.verifying import verify
 
 AUTHOR = {
@@ -254,6 +257,18 @@ def test_what_cannot_be_written_whole_is_not_there(project: Project, study: Stud
         (folder / "gap.pdf").write_bytes(b"figure")
     with pytest.raises(UsageError):
         export_crate(project, path=tmp_path / "crate", figures=[tmp_path / "gap.pdf", tmp_path / "a" / "gap.pdf"])
+
+
+def test_tables_with_other_rows_than_the_page_says_are_refused(
+    project: Project, study: Study, tmp_path: Path
+) -> None:
+    study.submit("scan", grid(x=2))
+    study.run(study.job(), "scan")
+    _, built = summarised(project)
+    study.submit("scan", grid(x=3))
+    study.run(study.job(), "scan")
+    with pytest.raises(Changed):
+        write_tables(project, Facts(built.statements), CrateFolder(tmp_path / "crate"))
 
 
 def test_figures_are_copied_and_lead_to_their_node(project: Project, study: Study, tmp_path: Path) -> None:
