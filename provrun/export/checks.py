@@ -263,5 +263,18 @@ def nothing_derives_from_itself(view: View) -> Iterator[str]:
         yield f"{', '.join(short(one) for one in sorted(waiting))} derive from each other"
 
 
+@_check
+def both_forms_agree(view: View) -> Iterator[str]:
+    """What was used, made and answered for is said both in short and qualified, and alike."""
+    for name, qualified, end in (
+        ("prov:used", "prov:qualifiedUsage", "prov:entity"),
+        ("prov:wasGeneratedBy", "prov:qualifiedGeneration", "prov:activity"),
+        ("prov:wasAssociatedWith", "prov:qualifiedAssociation", "prov:agent"),
+    ):
+        long = {(node, to) for node, relation in view.pairs(qualified) for to in view.links(relation, end)}
+        for node, to in sorted(long ^ set(view.pairs(name))):
+            yield f"{short(node)} {name.removeprefix('prov:')} {short(to)} is said in one form only"
+
+
 def _told(sums: Sums) -> str:
     return ", ".join(f"{value} {name}" for name, value in zip(sums._fields, sums, strict=True))

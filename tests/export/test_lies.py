@@ -11,6 +11,7 @@ import pytest
 
 from fixtures.study import Study
 from fixtures.told import tell
+from provrun.export.checks import CHECKS
 from provrun.export.page import PR
 from provrun.export.rdf import PAGE_DIGEST, PROV, RDF_TYPE, XSD, Iri, Literal, Triple, page_digest, write_nt
 from provrun.export.reading import read_page
@@ -90,6 +91,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     export(project, format="nt", path=found.other)
     yield found
     project.close()
+
+
+def test_every_name_under_which_a_lie_is_found_stands_in_the_reference() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "commitment.md").read_text()
+    named = {*CHECKS, *(check for lies in (SEALED, LEAVES, PROOFS) for _, check, _ in lies)}
+    assert [name for name in sorted(named) if f"| `{name}` |" not in text] == []
 
 
 def test_the_truth_holds(published: Published) -> None:
@@ -186,6 +193,7 @@ SEALED: list[tuple[str, str, Callable[[Page], None]]] = [
      lambda p: p.say("cohort.scan.0", "prov:used", "results.scan.0")),
     ("deriving in a circle", "nothing-derives-from-itself",
      lambda p: p.say("params.scan.0", "prov:wasDerivedFrom", "results.scan.0")),
+    ("a use in one form only", "both-forms-agree", lambda p: p.say("cohort.scan.0", "prov:used", "params.obs.0")),
     ("reused claimed as generated", "nothing-reused-is-made-here",
      lambda p: p.say("results.scan.0", "a", "ReusedResults")),
 ]
