@@ -22,7 +22,7 @@ _OPTIONS = (
     click.option("--checkpoint", is_flag=True, default=None, help="A task goes on where its last attempt stopped."),
     click.option("--isolate", metavar="task", help="Give every function task a fresh process."),
     click.option("--pass-env", metavar="NAME", multiple=True, help="Pass this variable of the shell on to the tasks."),
-    click.option("--code", metavar="record|clean", help="clean refuses to submit from a dirty tree."),
+    click.option("--code", metavar="record|pin|clean", help="pin runs a checkout of this tree, clean no dirty one."),
     click.option("--uses", metavar="PATH", multiple=True, help="A file whose change makes results stale."),
 )
 _NAMES = (

@@ -64,3 +64,8 @@ class CapturedCode(msgspec.Struct, frozen=True):
 
     code: Code
     patch: bytes | None = None
+
+
+def checkout_of(code: Code) -> str:
+    """Give where, beneath the project, a version of a repository is checked out."""
+    return f".provrun/checkouts/{code.tree}"

@@ -15,6 +15,14 @@ Key = tuple[int, int, int]
 """An attempt: map, index, number."""
 
 
+class Pin(msgspec.Struct, frozen=True, array_like=True):
+    """Run the code of the repository in ``root`` from a checkout, beneath the project; ``code`` is its id."""
+
+    root: str
+    checkout: str
+    code: int
+
+
 class RunMap(msgspec.Struct, frozen=True, array_like=True, tag="map"):
     """Tell an agent what it needs to run tasks of a map; sent before the first of them."""
 
@@ -29,6 +37,7 @@ class RunMap(msgspec.Struct, frozen=True, array_like=True, tag="map"):
     """Names of the maps it builds on task by task, nearest first (the ancestors of an ``each``)."""
     reduces: tuple[str, ...]
     """Names of the maps it reads many tasks of (``all``, ``group``, ``chunk``)."""
+    pin: Pin | None = None
 
 
 class Start(msgspec.Struct, frozen=True, array_like=True):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from provrun.core.answers import Shown
     from provrun.core.canonical import Value
     from provrun.core.conditions import Condition
+    from provrun.core.messages import Pin
     from provrun.core.records import JobRecord, MapRecord
     from provrun.project.over import Judge, Seen
     from provrun.query.columns import Column
@@ -114,13 +115,25 @@ def view(project: Project, *, check: bool = False, fresh: float = FRESH) -> View
     def folder(map: MapRecord) -> str:
         return os.path.normpath(project.root.absolute() / map.workdir)
 
+    pins: dict[int, Pin] = {}
+
+    def code(map: MapRecord, path: str) -> str:
+        lies = os.path.join(project.root.absolute(), path)  # noqa: PTH118 - names of programs are absolute
+        if map.policy.code != "pin":
+            return lies
+        if map.id not in pins:
+            pins[map.id] = project.reads.pin(map.id)
+        pin = pins[map.id]
+        there = project.root.absolute() / pin.checkout / os.path.relpath(lies, pin.root)
+        return str(there) if there.is_file() else lies
+
     environment = None
     if check:
         from provrun.record.environment import capture_environment
 
         environment = capture_environment()
     return View(
-        project.reads, root=str(project.root.absolute()), folder=folder, digest=_Digests(project), pack=pack, log=log,
+        project.reads, code=code, folder=folder, digest=_Digests(project), pack=pack, log=log,
         judge=_Verdicts(project, fresh), now=time.time_ns() // 1000, environment=environment,
     )
 

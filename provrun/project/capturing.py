@@ -21,6 +21,7 @@ class Captured(NamedTuple):
     code_id: int
     environment: Environment
     environment_id: int
+    whole: CapturedCode
 
 
 def capture(project: Project, spec: MapSpec, at: int) -> Captured:
@@ -31,7 +32,8 @@ def capture(project: Project, spec: MapSpec, at: int) -> Captured:
     captured = capture_code(project, spec, [*registry.maps(), spec])
     environment = capture_environment()
     return Captured(
-        captured.code, registry.intern_code(captured, at), environment, registry.intern_environment(environment, at)
+        captured.code, registry.intern_code(captured, at), environment, registry.intern_environment(environment, at),
+        captured,
     )
 
 

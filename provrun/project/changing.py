@@ -13,6 +13,7 @@ from provrun.errors import NotFound, Refused, UsageError
 from provrun.project.checkpoints import tidy
 from provrun.project.logs import requested
 from provrun.project.outboxes import fold_left
+from provrun.project.pinning import pin
 from provrun.project.project import Project
 from provrun.submit.policies import describe_changes, parse_factor, parse_policy
 
@@ -207,6 +208,8 @@ def set_policy(
         problems.add("--where chooses tasks, and only --priority is a task's own; the rest holds for the whole map")
     problems.raise_any()
     registry = project.registry
+    if now.code == "pin" and record.policy.code != "pin":
+        pin(project, record, registry.submitted_code(record.id)[1])
     notes = describe_changes(record.policy, now)
     changed = 0
     if notes:

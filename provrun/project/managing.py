@@ -22,6 +22,7 @@ from provrun.project.flowing import RowFiles
 from provrun.project.logs import heal, open_for_run
 from provrun.project.marks import folder
 from provrun.project.outboxes import waiting
+from provrun.project.pinning import pin_again
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
@@ -79,6 +80,7 @@ def _manage(
         registry = project.registry
         everything = registry.select_maps(())
         maps = registry.select_maps(setting.names, submitted=True) if setting.names else everything
+        pin_again(project, maps)
         progress = Progress(left=_left(maps))
         if not any(map.counts[State.PENDING] for map in maps):
             code, reason = _left_over(project, setting)

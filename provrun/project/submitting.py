@@ -14,6 +14,7 @@ from provrun.core.records import Added
 from provrun.core.space import Space
 from provrun.errors import Refused
 from provrun.project.logs import requested
+from provrun.project.pinning import pin
 from provrun.project.project import Project
 from provrun.project.submitter import patiently, submitter
 from provrun.submit.maps import Built, build
@@ -102,6 +103,8 @@ def _submit(project: Project, request: Request, space: Space | None, problems: P
             f"--code clean: {captured.code.root} {what}", value=captured.code.root,
             next="commit first, or submit with --code record",
         )
+    if spec.policy.code == "pin":
+        pin(project, spec, captured.whole)
     added = registry.submit(
         spec, space.texts(), distinct=space.distinct, code=captured.code_id, environment=captured.environment_id, at=at,
         by=submitter(project),

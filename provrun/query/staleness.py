@@ -131,18 +131,19 @@ class Acceptances:
 class Staleness:
     """Judges the results of one map.
 
-    ``root`` is the absolute folder of the project, ``folder`` that in which its tasks start, ``environment`` the digest
-    of the present environment, None where none was ever captured, ``software`` gives what counts of an environment by
-    its digest; ``reads`` tells what has changed of the results of other maps that attempts read; ``acceptances`` are
-    what somebody holds of results of older code.
+    ``code`` gives where a file of code or a program lies now, ``folder`` is the absolute one its tasks start in,
+    ``environment`` the digest of the present environment, None where none was ever captured, ``software`` gives what
+    counts of an environment by its digest; ``reads`` tells what has changed of the results of other maps that attempts
+    read; ``acceptances`` are what somebody holds of results of older code.
     """
 
     def __init__(
-        self, root: str, folder: str, contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
+        self, code: Callable[[str], str], folder: str,
+        contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
         reads: ReadResults | None = None, *, software: Callable[[str], str], acceptances: Acceptances,
     ) -> None:
         self._software = software
-        self._root = root
+        self._code = code
         self._folder = folder
         self._contexts = contexts
         self._digest = digest
@@ -234,9 +235,9 @@ class Staleness:
     def _changes(self, context: ContextRecord) -> Iterable[Change]:
         if context.uses is not None:
             for path, then in sorted(context.uses.files.items()):
-                yield from self._compared("code", posixpath.join(self._root, path), path, then)
+                yield from self._compared("code", self._code(path), path, then)
             if context.uses.tool is not None:
-                yield from self._compared("tool", context.uses.tool[0], *context.uses.tool)
+                yield from self._compared("tool", self._code(context.uses.tool[0]), *context.uses.tool)
         for path, then, _ in context.inputs:
             yield from self._compared("input", posixpath.join(self._folder, path), path, then)
         # Numbers of threads belong to the job: a login node has other ones than a compute node.

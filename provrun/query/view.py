@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from provrun.core.answers import AcceptanceRecord, ContextRecord, Shown
@@ -63,19 +63,19 @@ class Contexts(Mapping[int, ContextRecord]):
 class View:
     """What a question may look at; nothing is written through it.
 
-    ``root`` is the absolute folder of the project, ``folder`` gives the one the tasks of a map start in, ``digest`` the
-    SHA-256 of a file now, ``pack`` the record at a place of a job's packs (by the job's uuid), ``log`` reads such a
-    record as what an attempt printed, ``judge`` says how a job stands that never said that it ended. ``now`` is the
-    present time in microseconds; ``environment`` overrules the environment captured last.
+    ``code`` gives where a file of a map's code lies, ``folder`` the absolute folder the tasks of a map start in,
+    ``digest`` the SHA-256 of a file now, ``pack`` the record at a place of a job's packs (by the job's uuid), ``log``
+    reads such a record as what an attempt printed, ``judge`` says how a job stands that never said that it ended.
+    ``now`` is the present time in microseconds; ``environment`` overrules the environment captured last.
     """
 
     def __init__(
-        self, reads: Reads, *, root: str, folder: Callable[[MapRecord], str], digest: Digest,
-        pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], judge: Judge,
+        self, reads: Reads, *, code: Callable[[MapRecord, str], str], folder: Callable[[MapRecord], str],
+        digest: Digest, pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], judge: Judge,
         now: int, environment: Environment | None = None,
     ) -> None:
         self.reads = reads
-        self.root = root
+        self.code = code
         self.folder = folder
         self.digest = digest
         self.pack = pack
@@ -155,7 +155,7 @@ class View:
         if map.id not in self._staleness:
             reads = ReadResults(self.reads, map.id)
             self._staleness[map.id] = Staleness(
-                self.root, self.folder(map), self.contexts, self.digest, self.environment, reads,
+                partial(self.code, map), self.folder(map), self.contexts, self.digest, self.environment, reads,
                 software=lambda digest: self.environment_of(digest).software,
                 acceptances=Acceptances(self.reads, map.id, self.acceptances),
             )

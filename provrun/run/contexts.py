@@ -13,7 +13,7 @@ import msgspec
 
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
-from provrun.core.messages import Joined, Loaded
+from provrun.core.messages import Joined, Loaded, Pin, RunMap
 from provrun.core.records import Context, MapRecord
 from provrun.errors import DatabaseAway
 from provrun.ports import Interning
@@ -86,6 +86,7 @@ class Contexts:
         self._of_map: dict[int, list[_Load]] = {}
         self._loaded_by: set[tuple[int, int]] = set()
         self._known: dict[Ran, int] = {}
+        self._pins: dict[int, Pin | None] = {}
         self._compared: set[tuple[int, int]] = set()
         self._told: set[int] = set()
         self.learn(maps)
@@ -96,6 +97,11 @@ class Contexts:
             self._maps[map.id] = map
             self._captures.setdefault(map.id, _Captures())
             self._of_map.setdefault(map.id, [])
+
+    def pinned(self, run: RunMap) -> RunMap:
+        """Let a map keep to the tree it has begun with, if to any: else it would not be known what ran."""
+        first = self._pins.setdefault(run.map, run.pin)
+        return run if first == run.pin else msgspec.structs.replace(run, pin=first)
 
     def joined(self, agent: int, rank: int, message: Joined) -> None:
         """Take note of the rank and host of an agent; one that does not describe its host stands on this one."""
@@ -117,9 +123,11 @@ class Contexts:
     def captured(self, map: int, code: CapturedCode, environment: Environment, at: int, now: float) -> None:
         """Take in the answer to a `capture`."""
         captures = self._captures[map]
-        id = self._registry.intern_code(code, at)
+        pin = self._pins.get(map)
+        id = pin.code if pin is not None else self._registry.intern_code(code, at)
         captures.codes.append(id)
-        captures.found[id] = code
+        if pin is None:
+            captures.found[id] = code
         captures.environment = self._registry.intern_environment(environment, at)
         captures.answered_at = now
 
@@ -192,7 +200,8 @@ class Contexts:
         self._compared.add((id, code))
         if code == submitted:
             return
-        differing = self._differing(id, then, self._captures[id].found[code])
+        ran = self._captures[id].found.get(code)
+        differing = self._differing(id, then, ran) if ran is not None else None
         used = None if differing is None or load is None else sorted(differing & load.said.files.keys())
         if used == []:
             return  # what has changed is nothing that it uses

@@ -320,7 +320,7 @@ class Keeper:
         if found.maps:
             self._contexts.learn(found.maps)
             self._recorder.learn(found.maps)
-        changed = [self._registry.run_map(map.id) for map in found.maps if map.id in self._maps]
+        changed = [self._run_map(map.id) for map in found.maps if map.id in self._maps]
         self._maps.update((map.map, map) for map in changed)
         # Not before: the database may go away in the midst of it.
         self._appearing.take_in(found)
@@ -338,12 +338,15 @@ class Keeper:
         if not self._claimed:  # else the database went away before all was known that the tasks need
             self._claimed = self._registry.claim(self._job, claim.maps, claim.limit, claim.above, claim.avoid)
         tasks = self._claimed
-        new = [self._registry.run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
+        new = [self._run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
         self._maps.update((map.map, map) for map in new)
         if any(self._maps[task.map].reduces for task in tasks):
             tasks = [self._with_rows(task) if self._maps[task.map].reduces else task for task in tasks]
         self._claimed = []
         self._answer(Taken(tasks, new))
+
+    def _run_map(self, map: int) -> RunMap:
+        return self._contexts.pinned(self._registry.run_map(map))
 
     def _with_rows(self, task: Claimed) -> Claimed:
         rows = msgspec.json.encode(self._rows(task)).decode()
@@ -379,9 +382,7 @@ class Keeper:
         keeping = {map.id: map.name for map in self._appearing.maps if map.policy.checkpoint}
         if keeping:
             done = {
-                (keeping[one.map], one.index): one.number
-                for one in ended
-                if one.map in keeping and one.state in _DONE
+                (keeping[one.map], one.index): one.number for one in ended if one.map in keeping and one.state in _DONE
             }
             if done:
                 self._forget(done)

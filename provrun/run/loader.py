@@ -12,6 +12,7 @@ from types import ModuleType
 
 from provrun.run import current
 from provrun.run.files import Files, Seen
+from provrun.run.pinned import Pinned
 from provrun.run.script import execute
 
 Function = Callable[..., object]
@@ -20,10 +21,11 @@ Function = Callable[..., object]
 class Loader:
     """Imports from one place: a module as ``python -m`` would find it from a folder, or a file as a script."""
 
-    def __init__(self, place: str, workdir: str, project: str) -> None:
+    def __init__(self, place: str, workdir: str, project: str, pinned: Pinned) -> None:
         self._place = place
         self._workdir = workdir
         self._project = project
+        self._pinned = pinned
         self._module: ModuleType | None = None
         self._problem: BaseException | None = None
         self._known: set[str] = set()
@@ -44,8 +46,10 @@ class Loader:
     def enter(self) -> None:
         """Make this process one that imports from here: folder, ``sys.path``."""
         os.chdir(self._workdir)
-        path = os.path.join(self._workdir, self._place)
-        sys.path.insert(0, os.path.dirname(os.path.abspath(path)) if self.is_file else self._workdir)
+        if self._pinned.on:
+            sys.path[:] = self._pinned.search(sys.path)
+        code = self._pinned.folder(self._workdir)
+        sys.path.insert(0, os.path.dirname(self._file()) if self.is_file else code)
         sys.argv = [self._place]
         sys.modules.pop("typing_extensions", None)
 
@@ -67,6 +71,7 @@ class Loader:
             current.importing = True
             try:
                 self._module = self._import()
+                self._require_pinned()
             except BaseException as problem:  # whatever a module raises is what its tasks have for an error
                 self._problem = problem
                 raise
@@ -82,14 +87,15 @@ class Loader:
         found = {}
         paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         if self.is_file:
-            paths.append(os.path.join(self._workdir, self._place))
+            paths.append(self._file())
         for path in paths:
             if isinstance(path, str) and path not in self._known:
                 self._known.add(path)
                 whole = os.path.abspath(path)
-                if self._is_ours(whole):
+                place = self._pinned.named(whole)
+                if self._is_ours(place):
                     with suppress(OSError):
-                        name = os.path.relpath(whole, self._project) if self._beneath(whole) else whole
+                        name = os.path.relpath(place, self._project) if self._beneath(place) else place
                         found[name] = self._digests.look(whole)
         return found
 
@@ -97,7 +103,7 @@ class Loader:
         """Import the random generators that the files name, so that they are seeded for the first task that asks."""
         text = b""
         for path in files:
-            with open(os.path.join(self._project, path), "rb") as file:
+            with open(self._pinned.there(os.path.join(self._project, path)), "rb") as file:
                 text += file.read()
         if b"random" in text:
             importlib.import_module("random")
@@ -108,7 +114,7 @@ class Loader:
         if not self.is_file:
             importlib.invalidate_caches()
             return importlib.import_module(self._place)
-        path = os.path.join(self._workdir, self._place)
+        path = self._file()
         name = os.path.splitext(os.path.basename(path))[0]
         if not name.isidentifier() or name in sys.modules or name in sys.builtin_module_names:
             name = f"_provrun_{abs(hash(path))}"
@@ -124,6 +130,18 @@ class Loader:
             sys.modules.pop(name, None)
             raise
         return module
+
+    def _file(self) -> str:
+        return self._pinned.there(os.path.abspath(os.path.join(self._workdir, self._place)))
+
+    def _require_pinned(self) -> None:
+        """Raise ``ImportError`` if something was imported from the working tree in spite of a pin."""
+        for name, module in list(sys.modules.items()) if self._pinned.on else ():
+            path = getattr(module, "__file__", None)
+            if not isinstance(path, str) or self._pinned.holds(path):
+                continue
+            if self._is_ours(path) and self._pinned.is_beneath(path):
+                raise ImportError(f"{name} is not in the tree that was submitted (--code pin): {path}")
 
     def _is_ours(self, path: str) -> bool:
         if path.startswith(self._excluded) or "/site-packages/" in path or "/dist-packages/" in path:

@@ -17,6 +17,7 @@ from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import Seen
 from provrun.run.lines import Born, Ended, Fork, Import, Imported
 from provrun.run.nursery import LARGEST_CONTROL, be_nursery
+from provrun.run.pinned import Pinned
 from provrun.run.processes import Process, children, command_of, kill_tree, read_process
 from provrun.run.recipes import TaskPolicy, task_environment
 from provrun.run.site import Site
@@ -24,7 +25,7 @@ from provrun.run.uses import Uses
 from provrun.run.workers import Place, Worker
 
 Folder = tuple[int, int]  # device and number of a working folder
-NurseryKey = tuple[str, str, int, int, int]
+NurseryKey = tuple[str, str, str, int, int, int]
 
 _AIM = 0.02  # seconds of work in one message
 _MOST = 1000  # tasks in one message
@@ -37,6 +38,7 @@ class FunctionMap:
         self.run = run
         self.policy = TaskPolicy(run)
         self.workdir = site.workdir(run.workdir)
+        self.pinned = Pinned(run, site.project)
         self.place = (run.recipe.function or "").rpartition(":")[0]
         self.uses = Uses(run, Declared(run), site.files, site.project, self.workdir)
         self.example: Start | None = None
@@ -51,7 +53,8 @@ class FunctionMap:
     @property
     def key(self) -> NurseryKey:
         """Name the nursery whose children can run it."""
-        return self.workdir, self.place, self.policy.cores, self.policy.threads, self.policy.gpus
+        code = self.pinned.folder(self.workdir)
+        return self.workdir, self.place, code, self.policy.cores, self.policy.threads, self.policy.gpus
 
     @property
     def short(self) -> bool:
@@ -68,10 +71,12 @@ class Nursery:
     """One nursery process; a ``bare`` one has imported nothing, so that its children do."""
 
     def __init__(
-        self, key: NurseryKey, policy: TaskPolicy, pid: int, control: socket.socket, bare: bool, folder: Folder
+        self, key: NurseryKey, policy: TaskPolicy, pinned: Pinned, pid: int, control: socket.socket, bare: bool,
+        folder: Folder,
     ) -> None:
         self.key = key
         self.policy = policy
+        self.pinned = pinned
         self.pid = pid
         self.bare = bare
         self.maps: set[int] = set()
@@ -132,6 +137,7 @@ class Nurseries:
 
     def of(self, map: FunctionMap, example: Start) -> Nursery:
         """Give the nursery in which a map's module is imported or being imported; raises `CannotStart`."""
+        map.pinned.require()
         try:
             status = os.stat(map.workdir)
         except OSError as error:
@@ -140,7 +146,7 @@ class Nurseries:
         if nursery is not None and nursery.folder != (status.st_dev, status.st_ino):
             nursery = self.renew(nursery)  # it was removed and made again
         if nursery is None:
-            nursery = self._start(map.key, map.policy, bare=False)
+            nursery = self._start(map.key, map.policy, map.pinned, bare=False)
         elif map.uses.changed():
             nursery = self.renew(nursery)
         if map.run.map not in nursery.maps:
@@ -156,7 +162,7 @@ class Nurseries:
     def renew(self, nursery: Nursery) -> Nursery:
         """Replace a nursery whose files have changed; its children finish what they run."""
         self.retire(nursery)
-        fresh = self._start(nursery.key, nursery.policy, bare=False)
+        fresh = self._start(nursery.key, nursery.policy, nursery.pinned, bare=False)
         for number in nursery.maps:
             map = self._maps[number]
             map.uses = map.uses.again()
@@ -171,10 +177,12 @@ class Nurseries:
             self._keeper.let_go(nursery, worker)
         self._close(nursery)
 
-    def _start(self, key: NurseryKey, policy: TaskPolicy, bare: bool) -> Nursery:
+    def _start(self, key: NurseryKey, policy: TaskPolicy, pinned: Pinned, bare: bool) -> Nursery:
         workdir, place = key[:2]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environ = task_environment(self._site, policy)
+        if pinned.on:
+            environ["PROVRUN_CODE"] = pinned.folder(workdir)
         try:
             status = os.stat(workdir)
             there = status.st_dev, status.st_ino
@@ -183,9 +191,9 @@ class Nurseries:
         pid = os.fork()
         if pid == 0:
             project, folder = self._site.project, self._site.child_folder()
-            be_nursery(theirs, self._memory, place, project, workdir, environ, folder)
+            be_nursery(theirs, self._memory, place, project, workdir, environ, folder, pinned)
         theirs.close()
-        nursery = self._all[key] = Nursery(key, policy, pid, ours, bare, there)
+        nursery = self._all[key] = Nursery(key, policy, pinned, pid, ours, bare, there)
         self._site.loop.on_exit(pid, lambda _: self._ended(nursery))
         self._site.loop.watch(ours.fileno(), lambda: self._hear(nursery))
         return nursery
@@ -234,7 +242,7 @@ class Nurseries:
     def _go_bare(self, nursery: Nursery) -> None:
         """Let children import for themselves: forked from what a module has made of its nursery they are not safe."""
         self.retire(nursery)
-        bare = self._start(nursery.key, nursery.policy, bare=True)
+        bare = self._start(nursery.key, nursery.policy, nursery.pinned, bare=True)
         bare.maps = nursery.maps
         for number in nursery.maps:
             if number not in nursery.imported:

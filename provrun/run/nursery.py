@@ -23,6 +23,7 @@ from provrun.run.folder import Folder
 from provrun.run.lane import Lane
 from provrun.run.lines import Born, Ended, Fork, Import, Imported
 from provrun.run.loader import Loader
+from provrun.run.pinned import Pinned
 
 LARGEST_CONTROL = 1 << 20
 """Bytes of the largest message on the control socket, which keeps messages apart."""
@@ -173,6 +174,7 @@ def be_nursery(
     workdir: str,
     environ: Mapping[str, str],
     folder: str,
+    pinned: Pinned,
 ) -> NoReturn:
     """Become a nursery in a process just forked from the spawner."""
     try:
@@ -182,7 +184,7 @@ def be_nursery(
         close_all_but([0, 1, 2, control.fileno()])
         os.environ.clear()
         os.environ.update(environ)
-        loader = Loader(place, workdir, project)
+        loader = Loader(place, workdir, project, pinned)
         loader.enter()
         Nursery(control, memory, loader, project, workdir, folder).run()
     finally:

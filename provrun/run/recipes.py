@@ -15,6 +15,7 @@ from provrun.core.template import Field, Piece, Template, as_text, shell_variabl
 from provrun.run import checkpoints
 from provrun.run.binding import Names
 from provrun.run.declared import CannotStart, Declared, fill
+from provrun.run.pinned import Pinned
 from provrun.run.seats import Seat, Seats
 from provrun.run.site import Desk, Site
 from provrun.run.uses import Uses
@@ -99,7 +100,10 @@ class CommandRecipe:
         self.run = run
         self.workdir = site.workdir(run.workdir)
         self.policy = TaskPolicy(run)
+        self.pinned = Pinned(run, site.project)
         environment = task_environment(site, self.policy)
+        if self.pinned.on:
+            environment["PROVRUN_CODE"] = self.pinned.folder(self.workdir)
         self.kind = recipe.kind
         self._name = run.name.encode()
         self._launcher = _launcher(run, environment, site.node)
@@ -122,6 +126,7 @@ class CommandRecipe:
     @property
     def uses(self) -> Uses:
         """What the command uses now: other ones than before when a file has changed. Raises `CannotStart`."""
+        self.pinned.require()
         uses = self._uses
         if uses is None:
             uses = Uses(self.run, self.declared, self._site.files, self._site.project, self.workdir)
@@ -162,9 +167,22 @@ class CommandRecipe:
                 self._templates[start.hosts] = _placed(template, self.launcher(start))
             template = self._templates[start.hosts]
         words = fill(template, names)
+        if self.pinned.on:
+            words = self._mapped(words, names)
         if self.kind == "shell":
             words = [self._shell, "-c", *words]
         return [*self.launcher(start), *words] if self._front else words
+
+    def _mapped(self, words: list[str], names: Names) -> list[str]:
+        """Let words that name files of the submitted tree name those of its checkout, but for declared data."""
+        inputs, outputs = self.declared.fill(names)
+        data = {*inputs, *outputs.values()}
+        mapped = []
+        for position, word in enumerate(words):
+            place = os.path.normpath(os.path.join(self.workdir, word))
+            there = place if word in data or (not position and "/" not in word) else self.pinned.there(place)
+            mapped.append(word if there == place else there)
+        return mapped
 
     def variables(self, start: Start, desk: Desk, names: Names, seat: Seat) -> dict[bytes, bytes]:
         """Give the environment of a task."""
@@ -231,6 +249,8 @@ class CommandRecipe:
     def _find(self, word: str) -> str:
         folders = [""] if "/" in word else self._path.split(os.pathsep)
         candidates = [os.path.join(self.workdir, folder, word) for folder in folders]
+        if "/" in word:
+            candidates = [self.pinned.there(os.path.normpath(path)) for path in candidates]
         for path in candidates:
             if os.path.isfile(path) and os.access(path, os.X_OK):
                 return path

@@ -11,6 +11,7 @@ from itertools import count
 from provrun.core.messages import Loaded, Result, RunMap
 from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import Files, Seen, changed
+from provrun.run.pinned import Pinned
 from provrun.run.reports import Reports
 
 _SHARE = 0.01  # of the time that may go into looking at files
@@ -34,6 +35,7 @@ class Uses:
         self._digests = files
         self._project = project
         self._workdir = workdir
+        self._pinned = Pinned(run, project)
         self._files: dict[str, Seen] = {}
         self._tool: tuple[str, Seen] | None = None
         self._shared: dict[str, Seen] = {}
@@ -52,8 +54,9 @@ class Uses:
         for path in self._declared.shared:
             if not os.access(os.path.join(self._workdir, path), os.R_OK):
                 raise CannotStart(f"input {path} is missing or cannot be read", value=path)
-        paths = [path for use in self._run.policy.uses for path in _walk(os.path.join(self._workdir, use))]
-        paths += [path for path in map(self._whole, words) if self._is_ours(path) and os.path.isfile(path)]
+        there = self._pinned.there
+        paths = [there(path) for use in self._run.policy.uses for path in _walk(os.path.join(self._workdir, use))]
+        paths += [path for path in map(there, map(self._whole, words)) if self._is_ours(path) and os.path.isfile(path)]
         paths = list(dict.fromkeys(paths))[:_MANY]
         shared = [self._whole(path) for path in self._declared.shared]
 
@@ -63,7 +66,7 @@ class Uses:
                 with suppress(OSError):
                     self._shared[path] = self._digests.look(whole)
             with suppress(OSError):
-                self._tool = (tool, self._digests.look(tool)) if tool else None
+                self._tool = (self._pinned.named(tool), self._digests.look(tool)) if tool else None
             self.arrived(reports)
 
         self.awaited += 1
@@ -92,7 +95,7 @@ class Uses:
         """Take a new number if a word names a file of the project."""
         path = self._whole(word)
         if self._is_ours(path) and os.path.isfile(path):
-            self.grow(self._look([path]), reports)
+            self.grow(self._look([self._pinned.there(path)]), reports)
 
     def changed(self) -> bool:
         """Tell whether a file is not what the manager was told; does not look again at once if that takes long."""
@@ -104,11 +107,12 @@ class Uses:
         return found
 
     def _find_change(self) -> bool:
-        if self._tool and changed(*self._tool):
+        if self._tool and changed(self._pinned.there(self._tool[0]), self._tool[1]):
             return True
-        return any(changed(os.path.join(self._project, path), seen) for path, seen in self._files.items()) or any(
-            changed(os.path.join(self._workdir, path), seen) for path, seen in self._shared.items()
-        )
+        there = self._pinned.there
+        if any(changed(there(os.path.join(self._project, path)), seen) for path, seen in self._files.items()):
+            return True
+        return any(changed(os.path.join(self._workdir, path), seen) for path, seen in self._shared.items())
 
     def report(self, reports: Reports, result: Result) -> None:
         """Report a result that ended under this number."""
@@ -131,7 +135,8 @@ class Uses:
         found: dict[str, Seen] = {}
         for path in paths:
             with suppress(OSError):
-                found[os.path.relpath(path, self._project) if self._is_ours(path) else path] = self._digests.look(path)
+                name = self._pinned.named(path)
+                found[os.path.relpath(name, self._project) if self._is_ours(name) else name] = self._digests.look(path)
         return found
 
     def _whole(self, path: str) -> str:

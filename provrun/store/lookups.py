@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 
 from provrun.core.canonical import decode
-from provrun.core.code import CapturedCode, Code
-from provrun.core.messages import RunMap
+from provrun.core.code import CapturedCode, Code, checkout_of
+from provrun.core.messages import Pin, RunMap
 from provrun.core.records import Dependency, MapRecord, TaskRecord
 from provrun.core.states import State
 from provrun.errors import NotFound
@@ -140,9 +140,11 @@ def run_map(db: Database, map: int) -> RunMap:
         if above is not None:
             each.append(above.name)
     reduces = tuple(one.upstream for one in record.dependencies if one.kind in {"group", "chunk", "all"})
+    pin = pin_of(db, map) if record.policy.code == "pin" else None
     return RunMap(
         map=record.id, name=record.name, recipe=record.recipe, recipe_digest=record.recipe_digest,
         policy=record.policy, workdir=record.workdir, own=record.own, each=tuple(each), reduces=reduces,
+        pin=pin,
     )
 
 
@@ -156,6 +158,12 @@ def submitted_code(db: Database, map: int) -> tuple[int, CapturedCode]:
     )[0]
     code = msgspec.convert(decode(body), Code)
     return id, CapturedCode(code, bytes(patch) if patch is not None else None)
+
+
+def pin_of(db: Database, map: int) -> Pin:
+    """Give where the code that a map was submitted with last is checked out, if its tasks run from there."""
+    code, captured = submitted_code(db, map)
+    return Pin(captured.code.root, checkout_of(captured.code), code)
 
 
 def size(db: Database, map: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provrun.core.messages import Pin
 from provrun.core.records import MapRecord
 from provrun.store import lookups, migrations
 from provrun.store.database import connect
@@ -42,6 +43,10 @@ class Reads(TaskReads, ContextReads, FlowReads, SubmissionReads, AcceptanceReads
     def maps(self) -> list[MapRecord]:
         """Give all maps, in the order in which they were first submitted."""
         return lookups.maps(self.db)
+
+    def pin(self, map: int) -> Pin:
+        """Give where the code that a map was submitted with last is checked out."""
+        return lookups.pin_of(self.db, map)
 
     def close(self) -> None:
         """Close the connection."""

@@ -131,8 +131,8 @@ def _variables(value: Any) -> tuple[str, ...]:
 
 
 def _code(value: Any) -> str:
-    if value not in ("record", "clean"):
-        raise UsageError(f"{value!r} is no way to treat code", next="record (default) or clean")
+    if value not in ("record", "pin", "clean"):
+        raise UsageError(f"{value!r} is no way to treat code", next="record (default), pin or clean")
     return str(value)
 
 

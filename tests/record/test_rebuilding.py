@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.repositories import commit_all, git
 from provrun.record.git import capture
-from provrun.record.rebuilding import CannotRebuild, differing
+from provrun.record.rebuilding import CannotRebuild, check_out, differing, tree_of
 
 
 def test_the_files_in_which_two_versions_differ_are_named(git_repo: Path) -> None:
@@ -29,6 +29,25 @@ def test_the_files_in_which_two_versions_differ_are_named(git_repo: Path) -> Non
     assert differing(git_repo, (dirty, last)) == {f"{root}/analysis.py"}
     assert differing(git_repo, (last, last)) == set()
     assert git(git_repo, "status", "--porcelain") == "M analysis.py"
+
+
+def test_a_checkout_is_the_tree_byte_by_byte(git_repo: Path, tmp_path: Path) -> None:
+    (git_repo / "run.sh").write_text("true\n")
+    (git_repo / "run.sh").chmod(0o755)
+    (git_repo / "link.py").symlink_to("analysis.py")
+    (git_repo / "run").mkdir()
+    (git_repo / "run" / "täst.py").write_bytes(b"\xff\r\n")
+    (git_repo / "run-more.py").write_text("")
+    version = capture(git_repo)
+    check_out(git_repo, version, tmp_path / "out")
+    assert tree_of(tmp_path / "out") == version.code.tree
+    assert (tmp_path / "out" / "run" / "täst.py").read_bytes() == b"\xff\r\n"
+    assert (tmp_path / "out" / "link.py").readlink() == Path("analysis.py")
+    # What it is compared with is what git itself says.
+    git(git_repo, "add", "--all")
+    assert git(git_repo, "write-tree") == version.code.tree
+    (tmp_path / "out" / "run.sh").chmod(0o644)
+    assert tree_of(tmp_path / "out") != version.code.tree
 
 
 def test_before_the_first_commit_there_is_only_the_patch(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_command_map_has_the_recipe_asked_for(place: Place) -> None:
 def test_all_problems_are_told_at_once(place: Place) -> None:
     found = place.problems(
         "1scan", "analyze {z} {output.tabel}", params={"x": range(3)}, outputs={"table": "/out/{x}"},
-        policy={"task_time": "soon", "cores": "0", "retry_memory": "x2", "code": "pin"}, result="json",
+        policy={"task_time": "soon", "cores": "0", "retry_memory": "x2", "code": "frozen"}, result="json",
         building=Building(each=("nothing",)),
     )
     text = "\n".join(found)
