@@ -20,6 +20,7 @@ Document = dict[str, object]
 COUNTS = ["waiting", "pending", "running", "succeeded", "failed", "cancelled"]
 FAILED, BLOCKED, TIMED_OUT = 3, 75, 124
 SHORTEST, LONGEST = 0.2, 2.0  # seconds between two looks
+ASKING = 30.0  # and between two at the jobs, which may ask their scheduler
 
 
 @command("provrun status", "provrun status scan --json")
@@ -56,18 +57,18 @@ def wait(face: Face, maps: tuple[str, ...], timeout: str | None) -> int:
     project = face.project()
     until = time.monotonic() + parse_duration(timeout) if timeout is not None else None
     pause = SHORTEST
-    told = False
+    said, look = "", 0.0
     while True:
         code = _outcome(project, maps)
+        if code is None and time.monotonic() >= look:
+            told, said = said, _for_whom(project, maps)
+            if said not in ("", told):
+                face.out.say(said)
+            look = time.monotonic() + ASKING
         if code is None and until is not None and time.monotonic() >= until:
             code = TIMED_OUT
         if code is not None:
             break
-        if not told and not project.registry.running_jobs():
-            told = True
-            queued = ", ".join(f"job:{job.id}" for job in project.registry.queued_jobs())
-            start = f"no job is running; start one: provrun run {' '.join(maps)}".rstrip()
-            face.out.say(f"{queued} is queued" if queued else start)
         left = until - time.monotonic() if until is not None else LONGEST
         time.sleep(max(0.01, min(pause, left)))
         pause = min(LONGEST, pause * 1.5)
@@ -103,6 +104,19 @@ def watch(face: Face, maps: tuple[str, ...], interval: float) -> None:
         if done:
             return
         time.sleep(interval)
+
+
+def _for_whom(project: Project, maps: Sequence[str]) -> str:
+    """Say that no job is running, and which one may be soon; nothing as long as one is."""
+    from provrun.project import asking
+
+    view = asking.view(project)
+    if view.running_jobs():
+        return ""
+    queued = [f"job:{job.id}" for job in view.queued_jobs()]
+    if queued:
+        return f"{', '.join(queued)} {'is' if len(queued) == 1 else 'are'} queued"
+    return f"no job is running; start one: provrun run {' '.join(maps)}".rstrip()
 
 
 def _outcome(project: Project, names: Sequence[str]) -> int | None:

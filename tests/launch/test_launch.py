@@ -95,6 +95,14 @@ def test_a_job_that_is_not_taken_leaves_its_reason_and_no_file(runs: Runs, cli: 
     assert [path for path in (runs.root / ".provrun/launch").iterdir() if path.suffix in (".sh", ".plan")] == []
 
 
+def test_who_waits_is_told_that_the_job_that_was_to_run_is_over(runs: Runs, cli: Cli) -> None:
+    runs.submit("scan", ["true"], 1)
+    assert cli("launch", "--scheduler", "local", "--setup", "exit 3").exit == 0
+    until(lambda: jobs(cli)[0]["over"], "its script has ended before it began")
+    done = cli("wait", "--timeout", "0.1s", "--json")
+    assert (done.exit, done.err.strip()) == (124, "no job is running; start one: provrun run")
+
+
 def test_a_job_in_the_background_is_cancelled(runs: Runs, cli: Cli, witness: Witness) -> None:
     runs.submit("scan", ["sh", "-c", witness.shell("{x}") + "; exec sleep 600"], 4)
     (job,) = cli("launch", "--scheduler", "local", "--slots", "2", "--json").json["jobs"]
