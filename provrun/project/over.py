@@ -48,8 +48,9 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """The stage, and why as its scheduler puts it."""
-        return f"{self.stage} ({self.reason})" if self.reason else str(self.stage)
+        """The stage, and why it still waits, as its scheduler puts it: of others the reason is what it was before."""
+        waits = self.stage in (Stage.QUEUED, Stage.HELD)
+        return f"{self.stage} ({self.reason})" if waits and self.reason else str(self.stage)
 
 
 class Judge:

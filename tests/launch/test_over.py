@@ -82,6 +82,8 @@ def test_a_final_state_of_this_very_job_is_evidence(project: Project, stand_ins:
 def test_why_a_job_still_waits_is_told_in_the_words_of_its_scheduler(project: Project, stand_ins: StandIns) -> None:
     stand_ins.answer("squeue", line("PENDING").replace("|None|", "|PartitionTimeLimit|"))
     assert Case(project, state="queued").verdict().because == "slurm says that it is queued (PartitionTimeLimit)"
+    stand_ins.answer("squeue", line("CANCELLED").replace("|None|", "|BeginTime|"))
+    assert Case(project, state="queued").verdict(fresh=0.0).because == "slurm says that it is cancelled"
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PENDING", "COMPLETING", "SUSPENDED"])
