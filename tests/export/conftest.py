@@ -12,10 +12,13 @@ from fixtures.study import Study
 from provrun.project.project import Project
 from provrun.project.publishing import export
 
-# rdflib rewrites ".125" to ".125000" while parsing otherwise, and pages would not compare.
-rdflib.NORMALIZE_LITERALS = False
-
 Write = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def exact_literals() -> None:
+    """Have rdflib keep ".125", which it would rewrite to ".125000"; pyshacl leaves the switch the other way."""
+    rdflib.NORMALIZE_LITERALS = False
 
 
 @pytest.fixture
