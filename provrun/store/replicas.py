@@ -78,6 +78,7 @@ class Logs:
         uuid = str(uuid4())
         try:
             with database.submitting():
+                self._remove_left(database)
                 log, first = Log.create(self.folder / uuid, self._own_name(), self._writer)
                 log.announce(first)
                 with database.writing():
@@ -193,7 +194,14 @@ class Logs:
         found = self.current()
         if found is not None and found.uuid == uuid:
             (self.folder / CURRENT).unlink(missing_ok=True)
-        _remove(self.folder / uuid)
+        _remove_log(self.folder / uuid)
+
+    def _remove_left(self, database: Database) -> None:
+        """Remove what is left of logs that were being opened or removed when somebody was killed."""
+        row = database.one("select uuid from log where open=1")
+        for path in self.folder.glob("*-*"):
+            if row is None or path.name != row[0]:
+                _remove_log(path)
 
     # Other hosts
 
@@ -326,6 +334,15 @@ def _remove_old(folder: Path) -> None:
     for one in folder.iterdir():
         if time.time() - one.stat().st_mtime > OLD:
             _remove(one)
+
+
+def _remove_log(folder: Path) -> None:
+    """Remove a log: all of it is gone at once, and who asks for an entry meanwhile keeps nothing of it there."""
+    gone = folder.with_suffix(".gone")
+    with suppress(OSError):
+        folder.rename(gone)
+        folder = gone
+    _remove(folder)
 
 
 def _remove(folder: Path) -> None:

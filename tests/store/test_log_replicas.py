@@ -223,6 +223,17 @@ def test_an_entry_that_went_with_its_log_is_not_waited_for(group: Group) -> None
     group.others.clear()
 
 
+def test_what_is_left_of_logs_whose_opening_or_removal_was_cut_short_goes_with_the_next_one(group: Group) -> None:
+    group.others.clear()
+    left = [group.logs.folder / name for name in ("0a1b-left", "0a1b-left.gone")]
+    for folder in left:
+        folder.mkdir()
+        (folder / "wanted").touch()
+    assert group.home.finish()
+    current = group.logs.open(group.home)
+    assert [path.name for path in group.logs.folder.iterdir() if path.is_dir()] == [current.uuid]
+
+
 def test_a_log_that_no_job_has_used_stays_open(group: Group) -> None:
     of(group.home).submit("scan", grid(x=1))
     assert not group.home.settle()
