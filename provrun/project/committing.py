@@ -123,10 +123,16 @@ def _place(leaf: Leaf, grouping: Grouping, circumstances: Callable[[int], Circum
 def secret_of(folder: Path) -> bytes:
     """Give the secret from which salts are made, kept in the project's folder; made when first asked for."""
     path = folder / SECRET
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    if not path.exists():
+        # Whole from the beginning, and only one of those who make it at this moment.
+        made = folder / f"{SECRET}.{os.getpid()}"
+        try:
+            with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(made, path)
+        finally:
+            made.unlink(missing_ok=True)
     return bytes.fromhex(path.read_text().strip())
