@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -79,6 +78,8 @@ class Chain:
         """
         assert self._id is not None
         plan = successor(self._plan, self._id)
+        if self._token.exists() and not self._handed_in():
+            self._token.unlink()
         try:
             fd = os.open(self._token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -93,13 +94,28 @@ class Chain:
         temporary.replace(self._token)
         return id
 
+    def _handed_in(self) -> bool:
+        """Tell whether the successor that the token names may be at the scheduler.
+
+        A run of this allocation that was killed, or refused, before it could hand it in leaves the token alone.
+        """
+        token = self._read_token()
+        if token is None or token.id is not None:
+            return token is not None
+        return any(job.uuid == token.uuid for job in self._project.registry.queued_jobs())
+
+    def _read_token(self) -> Token | None:
+        try:
+            return msgspec.json.decode(self._token.read_bytes(), type=Token)
+        except (FileNotFoundError, msgspec.DecodeError):  # or its writer was killed before a word of it was there
+            return None
+
     def followers(self) -> list[tuple[str, str]]:
         """Give those of this chain that wait for their turn, as (our uuid, the scheduler's id)."""
         found = []
-        with suppress(FileNotFoundError, msgspec.DecodeError):
-            token = msgspec.json.decode(self._token.read_bytes(), type=Token)
-            if token.id is not None:
-                found.append((token.uuid, token.id))
+        token = self._read_token()
+        if token is not None and token.id is not None:
+            found.append((token.uuid, token.id))
         for job in self._project.registry.queued_jobs():
             id = job.owner.get("id")
             mine = job.owner.get("chain") == self._plan.chain and job.uuid != self._plan.uuid
