@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from provrun.core.messages import Key
-from provrun.core.records import Claimed
+from provrun.core.records import Claimed, Policy
 
 if TYPE_CHECKING:
     from provrun.core.needs import Needs
     from provrun.core.waiting import Lane
+
+PATIENCE = 20.0  # seconds after which agents that have not joined are not waited for
 
 
 class Team:
@@ -28,10 +30,13 @@ class Agent:
     """One agent: ``held`` are the tasks it has, by (map, index), ``counts`` how many of each map.
 
     ``busy`` cores and ``gpus_busy`` are what these tasks take, those that wait behind others included. ``kept`` are the
-    tasks for which it is being emptied, ``team`` is set while a task has it to itself.
+    tasks for which it is being emptied, ``team`` is set while a task has it to itself. ``still`` tells that it got no
+    task, and none of its tasks ended, since somebody set it.
     """
 
-    __slots__ = ("busy", "counts", "gpus", "gpus_busy", "held", "kept", "memory", "node", "slots", "team", "warned")
+    __slots__ = (
+        "busy", "counts", "gpus", "gpus_busy", "held", "kept", "memory", "node", "slots", "still", "team", "warned",
+    )  # fmt: skip
 
     def __init__(self, slots: int, node: str = "", gpus: int = 0, memory: int = 0) -> None:
         self.slots = slots
@@ -45,6 +50,7 @@ class Agent:
         self.kept: Lane | None = None
         self.team: Team | None = None
         self.warned = False
+        self.still = False
 
     def take(self, map: int, tasks: list[Claimed], cores: int, gpus: int) -> None:
         """Note that it has been handed tasks of a map, each of which takes so much."""
@@ -52,6 +58,7 @@ class Agent:
         self.counts[map] = self.counts.get(map, 0) + len(tasks)
         self.busy += len(tasks) * cores
         self.gpus_busy += len(tasks) * gpus
+        self.still = False
 
     def drop(self, map: int, index: int, number: int) -> Claimed | None:
         """Forget one held task and give it; None if the agent does not hold it under this number.
@@ -73,12 +80,45 @@ class Agent:
             del self.counts[map]
         self.busy -= tasks * cores
         self.gpus_busy -= tasks * gpus
+        self.still = False
 
     def count(self, needs: Mapping[int, Needs]) -> None:
         """Count again what its tasks take, when that has changed."""
         if self.team is None:
             self.busy = sum(n * needs[map].cores for map, n in self.counts.items())
             self.gpus_busy = sum(n * needs[map].gpus for map, n in self.counts.items())
+
+
+class Expected:
+    """The agents that a job waits for, so that what they alone can run is not given up; ``begun`` once one is there."""
+
+    def __init__(self, agents: int) -> None:
+        self._awaited = agents
+        self._since: float | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether any agent has joined."""
+        return self._since is not None
+
+    @property
+    def more(self) -> bool:
+        """Tell whether some may still join."""
+        return self._awaited > 0
+
+    def joined(self, now: float) -> None:
+        """Take note that one has joined."""
+        self._awaited -= 1
+        self._since = now if self._since is None else self._since
+
+    def absent(self) -> None:
+        """Take note that one will not join."""
+        self._awaited -= 1
+
+    def tick(self, now: float) -> None:
+        """Let time pass: those that take too long are not waited for."""
+        if self._since is not None and now - self._since > PATIENCE:
+            self._awaited = 0
 
 
 class Agents(dict[int, Agent]):
@@ -109,6 +149,20 @@ class Agents(dict[int, Agent]):
         agent.free(map, tasks, 0, 0)
         self.dissolve(agent.team)
         return True
+
+    def unwarned(self, policies: Mapping[int, Policy]) -> list[int]:
+        """Give those that have tasks with a checkpoint and have not been given before."""
+        found = [
+            number for number, agent in self.items()
+            if not agent.warned and any(policies[map].checkpoint for map in agent.counts)
+        ]  # fmt: skip
+        for number in found:
+            self[number].warned = True
+        return found
+
+    def feed_idle(self) -> None:
+        """Let those with free slots, and no others, be looked at."""
+        self.hungry = {number for number, agent in self.items() if agent.busy < agent.slots or not agent.held}
 
     def dissolve(self, team: Team) -> None:
         """Let other tasks have the agents of a team."""

@@ -46,6 +46,11 @@ class Claiming:
             if fits(lane.needs, self._agents.values()) and any(map(self._leaving.open, lane.maps))
         ]  # fmt: skip
 
+    @property
+    def possible(self) -> bool:
+        """Tell whether a claim is under way, or the registry may have more."""
+        return self.asked is not None or not all(lane.dry for lane in self.open_lanes())
+
     def stock(self, lane: Lane) -> int:
         """Count the waiting tasks that a lane should have."""
         needs = lane.needs

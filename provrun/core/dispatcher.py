@@ -4,15 +4,15 @@ Pure: `Dispatcher.handle` takes events and gives instructions; it knows no clock
 driven through millions of random histories. Work is handled in batches, because ten million tasks must cost little.
 
 What it decides by stands beside it: `needs` (of tasks), `agents`, `durations` (and the end of the allocation),
-`claims`, `waiting` (tasks not handed over yet), `placing` and `handing` (what goes where), `leaving` (what is not run
-here), `judging` (what becomes of what ended).
+`claims`, `waiting` (tasks not handed over yet), `placing` and `handing` (what goes where), `recalling` (what shall come
+back from there), `leaving` (what is not run here), `judging` (what becomes of what ended).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from provrun.core.agents import Agent, Agents
+from provrun.core.agents import Agent, Agents, Expected
 from provrun.core.claims import Claiming
 from provrun.core.durations import Durations, Ending
 from provrun.core.events import (
@@ -43,12 +43,12 @@ from provrun.core.handing import Handing
 from provrun.core.judging import Judge
 from provrun.core.leaving import Leaving
 from provrun.core.placing import Placing
+from provrun.core.recalling import Recalling
 from provrun.core.records import Claimed, Policy
 from provrun.core.states import State
-from provrun.core.waiting import Waiting, keys
+from provrun.core.waiting import Waiting, divide, keys
 
 POLL = 2.0  # seconds between looks for tasks that others have added or given back
-PATIENCE = 20.0  # seconds after which agents that have not joined are not waited for
 WALLTIME = "walltime"
 """The reason of a job that ended because its allocation did."""
 
@@ -66,7 +66,7 @@ class Dispatcher:
     ) -> None:
         self._policies: dict[int, Policy] = {}
         self._max_fails = max_fails
-        self._awaited = agents
+        self._expected = Expected(agents)
         self._agents = Agents()
         self._waiting = Waiting()
         self._durations = Durations()
@@ -75,11 +75,11 @@ class Dispatcher:
         self._placing = Placing(self._agents, self._waiting, self._durations, self._ending)
         self._claims = Claiming(self._agents, self._waiting, self._leaving)
         self._handing = Handing(self._agents, self._placing, self._leaving, self._ending)
+        self._recalling = Recalling(self._agents, self._waiting, self._durations, self._ending)
         self._judge = Judge(self._policies)
         self._unrecorded = 0
         self._grown = False
         self._unlooked = False
-        self._joined_at: float | None = None
         self._looked = 0.0
         self._reason: str | None = None
         self._now_stop = False
@@ -144,7 +144,7 @@ class Dispatcher:
             case AgentJoined():
                 self._joined(event, out)
             case AgentAbsent():
-                self._awaited -= 1
+                self._expected.absent()
             case AgentLost():
                 self._lost(event, out)
             case TasksRevoked():
@@ -161,10 +161,7 @@ class Dispatcher:
     def _tick(self, now: float, out: list[Instruction]) -> None:
         self._handing.replan = True
         self._ending.tick(now)
-        if self._joined_at is None and self._agents:
-            self._joined_at = now
-        if self._joined_at is not None and now - self._joined_at > PATIENCE:
-            self._awaited = 0
+        self._expected.tick(now)
         if now - self._looked >= POLL:
             self._looked = now
             self._waiting.moisten(known=False)
@@ -173,20 +170,15 @@ class Dispatcher:
                 if urgent is not None:
                     out.append(urgent)
         if self._ending.near and not self._ending.over and self._reason is None:
-            self._warn(out)
+            out.extend(WarnAgent(number, self._ending.left) for number in self._agents.unwarned(self._policies))
         self._release(self._leaving.sift(self._waiting), out)
-
-    def _warn(self, out: list[Instruction]) -> None:
-        for number, agent in self._agents.items():
-            if not agent.warned and any(self._policies[map].checkpoint for map in agent.counts):
-                agent.warned = True
-                out.append(WarnAgent(number, self._ending.left))
+        if len(self._agents) > 1 and self._reason is None and not self._waiting.n and not self._claims.possible:
+            self._recalling.ask(out)
 
     def _joined(self, event: AgentJoined, out: list[Instruction]) -> None:
         self._agents.join(event.agent, Agent(event.slots, event.node, event.gpus, event.memory))
-        self._awaited -= 1
+        self._expected.joined(self._ending.now)
         self._handing.replan = True
-        self._joined_at = self._ending.now if self._joined_at is None else self._joined_at
         if self._reason is None:
             self._agents.hungry.add(event.agent)
             self._waiting.moisten()
@@ -254,6 +246,7 @@ class Dispatcher:
         agent = self._agents.get(event.agent)
         if agent is None:
             return
+        again = self._recalling.answered(event) if self._reason is None else set()
         tasks = [task for key in event.tasks if (task := agent.drop(*key)) is not None]
         if not tasks:
             return
@@ -261,16 +254,20 @@ class Dispatcher:
             self._free(agent, task.map, 1)
         if event.started:
             # What ran was stopped at a person's wish or by the walltime: no fault of the task, which may run again.
-            walltime = self._reason == WALLTIME
-            seconds = [
-                self._handing.seconds(task) if walltime and not self._policies[task.map].checkpoint else None
-                for task in tasks
-            ]
-            self._end(event.agent, list(map(self._judge.stopped, tasks, seconds)), out)
+            ran = self._handing.ran(tasks, self._policies) if self._reason == WALLTIME else [None] * len(tasks)
+            self._end(event.agent, list(map(self._judge.stopped, tasks, ran)), out)
         else:
             self._handing.ended(len(tasks), tasks)
-            self._release(tasks, out)
-            self._waiting.moisten()
+            back, rest = divide(tasks, again)
+            if rest:
+                self._release(rest, out)
+                self._waiting.moisten()
+            if back:
+                # For idle slots, not to be queued once more behind something.
+                self._waiting.add(back, self._ending.now)
+                self._release(self._waiting.unfit(self._agents.values()), out)
+                self._agents.feed_idle()
+                return
         self._agents.hungry.add(event.agent)
 
     def _lost(self, event: AgentLost, out: list[Instruction]) -> None:
@@ -278,6 +275,7 @@ class Dispatcher:
         if agent is None:
             return
         self._handing.replan = True
+        self._recalling.lost(event.agent)
         team = agent.team
         tasks = list(agent.held.values())
         if tasks:
@@ -303,6 +301,7 @@ class Dispatcher:
         for number, agent in self._agents.items():
             held = [key for key in revoked if (task := agent.held.get(key[:2])) is not None and task.number == key[2]]
             if held:
+                self._recalling.revoked(held)
                 out.append(KillTasks(number, sorted(held)))
 
     def _seen(self, event: MapsSeen, out: list[Instruction]) -> None:
@@ -361,7 +360,7 @@ class Dispatcher:
             else:
                 self._handing.fill(out)
                 self._claim(out)
-            if self._joined_at is not None and not self._agents:
+            if self._expected.begun and not self._agents:
                 self._stop("no agent is left", False, out)
         if self._handing.in_flight or self._unrecorded or self._claims.asked:
             return
@@ -384,7 +383,7 @@ class Dispatcher:
 
     def _hoping(self) -> bool:
         """Tell whether who has not joined yet may be able to run what nobody can who has."""
-        return self._awaited > 0 and self._waiting.lacking(self._agents.values())
+        return self._expected.more and self._waiting.lacking(self._agents.values())
 
     def _claim(self, out: list[Instruction]) -> None:
         if self._claims.asked or self._claims.behind(self._unrecorded) or not self._agents or self._hoping():

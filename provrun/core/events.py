@@ -42,11 +42,15 @@ class ResultsCame(msgspec.Struct, frozen=True):
 
 
 class TasksReturned(msgspec.Struct, frozen=True):
-    """An agent gave back tasks: unstarted ones, or started ones that it was told to stop."""
+    """An agent gave back tasks: unstarted ones, or started ones that it was told to stop.
+
+    ``recalled``: it answers a `RecallTasks`.
+    """
 
     agent: int
     tasks: list[Key]
     started: bool
+    recalled: bool = False
 
 
 class AgentAbsent(msgspec.Struct, frozen=True):
@@ -167,6 +171,14 @@ class KillTasks(msgspec.Struct, frozen=True):
     tasks: list[Key]
 
 
+class RecallTasks(msgspec.Struct, frozen=True):
+    """Ask an agent to give back so many of these tasks, the first ones that it has not started, for others to run."""
+
+    agent: int
+    tasks: list[Key]
+    most: int
+
+
 class Left(msgspec.Struct, frozen=True):
     """Tasks that a job did not run and left pending: one of a map, or (``index`` None) those of a map; and why.
 
@@ -185,7 +197,7 @@ class Finish(msgspec.Struct, frozen=True):
     reason: str
 
 
-Instruction = Claim | Send | Record | Release | StopAgent | WarnAgent | KillTasks | Finish
+Instruction = Claim | Send | Record | Release | StopAgent | WarnAgent | KillTasks | RecallTasks | Finish
 
 _OUTCOMES = tuple(Outcome)
 

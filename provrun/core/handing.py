@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from provrun.core.agents import Agents, Team
 from provrun.core.durations import Ending
 from provrun.core.events import Instruction, Send
 from provrun.core.leaving import Leaving
 from provrun.core.placing import Placing
-from provrun.core.records import Claimed
+from provrun.core.records import Claimed, Policy
 from provrun.core.waiting import Lane
 
 
@@ -51,9 +51,13 @@ class Handing:
             for task in tasks:
                 self._started.pop((task.map, task.index), None)
 
-    def seconds(self, task: Claimed) -> float:
-        """Give how long ago a task was handed over."""
-        return self._ending.now - self._started.get((task.map, task.index), self._ending.now)
+    def ran(self, tasks: list[Claimed], policies: Mapping[int, Policy]) -> list[float | None]:
+        """Give how long ago tasks were handed over; None for those that go on from where they were."""
+        now = self._ending.now
+        return [
+            None if policies[task.map].checkpoint else now - self._started.get((task.map, task.index), now)
+            for task in tasks
+        ]
 
     def _place(self, lane: Lane, out: list[Instruction]) -> bool:
         """Hand over tasks of a lane, of its first priority alone; tell whether there were any."""

@@ -90,6 +90,13 @@ class Warn(msgspec.Struct, frozen=True, array_like=True, tag="warn"):
     seconds: float
 
 
+class Recall(msgspec.Struct, frozen=True, array_like=True, tag="recall"):
+    """Ask an agent for so many of these tasks, the first ones it has not started; it answers once (`Returned`)."""
+
+    tasks: list[Key]
+    most: int
+
+
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
     """Say that an agent is there; ``host`` is the canonical JSON text of its host record.
 
@@ -137,10 +144,14 @@ class Results(msgspec.Struct, frozen=True, array_like=True, tag="results"):
 
 
 class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
-    """Give back tasks: unstarted ones (``started`` False) or running ones that were stopped on request."""
+    """Give back tasks: unstarted ones (``started`` False) or running ones that were stopped on request.
+
+    ``recalled``: this is the answer to a `Recall`, and says all that came back of what it asked for.
+    """
 
     tasks: list[Key]
     started: bool
+    recalled: bool = False
 
 
 class Loaded(msgspec.Struct, frozen=True, array_like=True, tag="loaded"):
@@ -166,7 +177,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     io: bool = False
 
 
-ToAgent = RunMap | Tasks | Stop | Kill | Warn
+ToAgent = RunMap | Tasks | Stop | Kill | Warn | Recall
 FromAgent = Joined | Results | Returned | Loaded | Failed
 
 

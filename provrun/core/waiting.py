@@ -17,6 +17,15 @@ def keys(tasks: Iterable[Claimed]) -> list[Key]:
     return [(task.map, task.index, task.number) for task in tasks]
 
 
+def divide(tasks: Iterable[Claimed], wanted: Collection[Key]) -> tuple[list[Claimed], list[Claimed]]:
+    """Divide attempts into those that are wanted and the others."""
+    yes: list[Claimed] = []
+    no: list[Claimed] = []
+    for task in tasks:
+        (yes if (task.map, task.index, task.number) in wanted else no).append(task)
+    return yes, no
+
+
 class Lane:
     """The waiting tasks with the same needs, in runs of one map and priority: larger priority first, then as they came.
 

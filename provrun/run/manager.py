@@ -18,6 +18,7 @@ from provrun.core.events import (
     Instruction,
     KillTasks,
     MapsSeen,
+    RecallTasks,
     Record,
     Recorded,
     Release,
@@ -37,6 +38,7 @@ from provrun.core.messages import (
     Key,
     Kill,
     Loaded,
+    Recall,
     Results,
     Returned,
     RunMap,
@@ -225,7 +227,7 @@ class Manager:
             case Results() if number is not None:
                 return self._doubts.sort(number, message.results, time.monotonic())
             case Returned() if number is not None:
-                return (TasksReturned(number, message.tasks, message.started),)
+                return (TasksReturned(number, message.tasks, message.started, message.recalled),)
             case Joined() if rank != 0:
                 return (self._join(rank, message),)
             case Loaded() if number is not None:
@@ -320,6 +322,8 @@ class Manager:
                 self._send(instruction.agent, Warn(instruction.seconds))
             case KillTasks():
                 self._send(instruction.agent, Kill(instruction.tasks))
+            case RecallTasks():
+                self._send(instruction.agent, Recall(instruction.tasks, instruction.most))
             case Finish():
                 self._reason = instruction.reason
 

@@ -17,7 +17,7 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
-from provrun.core.messages import Codec, Failed, Key, Kill, RunMap, Start, Stop, Tasks, Warn
+from provrun.core.messages import Codec, Failed, Key, Kill, Recall, Returned, RunMap, Start, Stop, Tasks, Warn
 from provrun.errors import ProvrunError, StorageFailed
 from provrun.run.channel import Channel, Closed
 from provrun.run.limits import GRACE
@@ -112,6 +112,8 @@ class Spawner:
                 self._cancel(message)
             elif isinstance(message, Stop):
                 self._stop(message)
+            elif isinstance(message, Recall):
+                self._recall(message)
             else:
                 self._warn(message)
 
@@ -171,13 +173,28 @@ class Spawner:
 
     def _cancel(self, message: Kill) -> None:
         wanted = set(message.tasks)
+        self.site.reports.give_back(self._withdraw(wanted), started=False)
+        for runner in self._runners.values():
+            runner.kill(wanted)
+
+    def _recall(self, message: Recall) -> None:
+        # What stands in a child behind a long task comes back to the queue by itself, for the next recall to find.
+        queued = {start.key for queue in (self._plain, self._gpu) for start in queue}
+        wanted = [key for key in message.tasks if key in queued][: message.most]
+        self.site.reports.say(Returned(self._withdraw(set(wanted)), started=False, recalled=True))
+
+    def _withdraw(self, wanted: set[Key]) -> list[Key]:
+        """Take tasks out of the queues."""
+        out: list[Key] = []
         for queue in (self._plain, self._gpu):
             queued = list(queue)
             queue.clear()
-            queue.extend(start for start in queued if start.key not in wanted)
-            self.site.reports.give_back([start.key for start in queued if start.key in wanted], started=False)
-        for runner in self._runners.values():
-            runner.kill(wanted)
+            for start in queued:
+                if start.key in wanted:
+                    out.append(start.key)
+                else:
+                    queue.append(start)
+        return out
 
     def _stop(self, message: Stop) -> None:
         self._stopping = True

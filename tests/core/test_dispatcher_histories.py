@@ -88,6 +88,12 @@ class Histories(RuleBasedStateMachine):
         draining = [number for number, agent in self.world.agents.items() if agent.draining]
         self.world.give_back(data.draw(st.sampled_from(draining)))
 
+    @precondition(lambda self: any(agent.recalled is not None for agent in self.world.agents.values()))
+    @rule(data=st.data())
+    def agent_answers_a_recall(self, data: st.DataObject) -> None:
+        asked = [number for number, agent in self.world.agents.items() if agent.recalled is not None]
+        self.world.answer_recall(data.draw(st.sampled_from(asked)))
+
     @precondition(lambda self: self.world.held)
     @rule(data=st.data())
     def tasks_are_cancelled(self, data: st.DataObject) -> None:
@@ -133,7 +139,6 @@ class Histories(RuleBasedStateMachine):
         if world.finish == f"{failed} tasks failed":
             assert self.max_fails is not None and failed >= self.max_fails
 
-
     def could_run(self, task: Task) -> bool:
         needs, policy = needs_of(POLICIES[task.map]), POLICIES[task.map]
         memory = (task.limits and task.limits.memory) or policy.task_memory or 0
@@ -143,7 +148,50 @@ class Histories(RuleBasedStateMachine):
         return able >= max(1, needs.nodes) and enough
 
 
+class Recalls(Histories):
+    """Histories of few tasks that begin with some queued at one agent while another one is idle."""
+
+    @initialize(
+        slots=st.integers(1, 6), others=st.integers(1, 6), more=st.integers(0, 2), wide=st.integers(0, 2),
+        wall=st.sampled_from([10**5, 10**6]), passed=st.floats(0.2, 0.5),
+    )
+    def begin(self, slots: int, others: int, more: int, wide: int, wall: int, passed: float) -> None:
+        self.world = world = World(POLICIES, {1: 3 * slots + more, 2: wide})
+        self.max_fails = None
+        world.tick(0.0)
+        world.join(slots)
+        self.hand_out()
+        world.end(0, slots, Outcome.SUCCEEDED, wall)
+        self.hand_out()
+        world.join(others)
+        self.hand_out()
+        for _ in range(2):
+            world.tick(passed)
+
+    @precondition(lambda self: self.world.joined < 8)
+    @rule(slots=st.integers(1, 6))
+    def another_agent_joins_in_a_lull(self, slots: int) -> None:
+        self.hand_out()
+        self.world.join(slots)
+        self.hand_out()
+        self.world.tick(0.2)
+
+    @rule(n=st.integers(1, 20), priority=st.integers(-1, 2))
+    def tasks_are_added(self, n: int, priority: int) -> None:
+        self.world.add(1, n, priority)
+
+    def hand_out(self) -> None:
+        """Let the registry do all that it has to."""
+        while self.world.claim is not None or self.world.records:
+            if self.world.claim is not None:
+                self.world.answer_claim()
+            else:
+                self.world.record()
+
+
 Histories.TestCase.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestHistories = Histories.TestCase
+TestRecalls = Recalls.TestCase
+TestRecalls.settings = Histories.TestCase.settings

@@ -123,6 +123,51 @@ def test_a_killed_spawner_of_another_rank_is_replaced(runs: Runs, witness: Witne
     assert outcomes.count(Outcome.LOST) >= 1
 
 
+LONG_FIRST = """\
+import os, time
+def work(x):
+    mine = os.environ["PROVRUN_JOB"].endswith("/0") and x >= 16
+    for slot in (1, 2) if mine else ():
+        try:
+            os.mkdir(f"long-{slot}")
+        except FileExistsError:
+            continue
+        end = time.monotonic() + 60
+        while len(os.listdir("ended")) < 78:  # all others
+            if time.monotonic() > end:
+                raise SystemExit(3)
+            time.sleep(0.02)
+        return 1
+    time.sleep(SECONDS)
+    open(f"ended/{x}", "x").close()
+    return 0
+if __name__ == "__main__":
+    import sys
+    print(work(int(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [([sys.executable, "work.py", "{x}"], 0.01), ("work.py:work", 0.02), ("work.py:work", 0.001)],
+    ids=["commands", "functions", "short functions"],
+)
+def test_tasks_queued_behind_long_ones_end_on_another_rank_before_these(
+    runs: Runs, words: list[str] | str, seconds: float
+) -> None:
+    # The long ones, one in each slot of rank 0, end once all others have.
+    (runs.root / "work.py").write_text(LONG_FIRST.replace("SECONDS", str(seconds)))
+    (runs.root / "ended").mkdir()
+    runs.submit("t", words, 80)
+    code, document, _ = finished(runs.start("--mpi", "2", "-j", "2"), 120)
+    assert (code, document["succeeded"]) == (0, 80)
+    registry = runs.registry()
+    attempts = [Reads(registry.database).attempts(1, index) for index in range(80)]
+    registry.close()
+    assert {len(one) for one in attempts} == {1}
+    assert (runs.root / "long-2").exists()
+
+
 def test_signals_by_which_sites_warn_of_an_end_are_none(runs: Runs, witness: Witness) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; while [ ! -e gate ]; do sleep 0.02; done"], 4)
     process = runs.start("--mpi", "2", "-j", "1")

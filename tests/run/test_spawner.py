@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fixtures.agents import Driver
-from provrun.core.messages import Stop
+from provrun.core.messages import Recall, Returned, Stop
 from provrun.core.records import Recipe
 from provrun.core.states import Outcome
 from provrun.run.agent import AgentLost, sweep
@@ -125,6 +125,21 @@ def test_a_sweep_spares_other_jobs_and_its_own_family(driver: Driver, workplace:
     assert sweep("another-job") == 0
     (result,) = driver.wait(1)
     assert result.outcome == Outcome.SUCCEEDED
+
+
+def test_a_recall_takes_the_first_asked_for_that_have_not_started_and_is_always_answered(
+    driver: Driver, workplace: Path
+) -> None:
+    words = ("sh", "-c", "touch up-{x}; while [ ! -e gate ]; do sleep 0.02; done")
+    commands = driver.map(Recipe(kind="command", words=words))
+    driver.start(commands, [{"x": x} for x in range(6)])
+    driver.until(lambda: all((workplace / f"up-{x}").exists() for x in range(2)))
+    driver.agent.send(Recall([(commands, index, 1) for index in (1, 5, 4, 0, 3)], 2))
+    driver.agent.send(Recall([(commands, index, 1) for index in (0, 1, 4, 5)], 2))
+    answers = [Returned([(commands, 4, 1), (commands, 5, 1)], False, True), Returned([], False, True)]
+    driver.until(lambda: [message for message in driver.messages if isinstance(message, Returned)] == answers)
+    (workplace / "gate").touch()
+    assert [result.index for result in driver.wait(4)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("now", [False, True])
