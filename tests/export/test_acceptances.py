@@ -22,7 +22,7 @@ def test_an_acceptance_names_results_code_person_reason_and_number(study: Study,
     newer = CapturedCode(Code(kind="git", root="/study", commit="c" * 40, tree="d" * 40))
     code = study.registry.intern_code(newer, AT + 1)
     held = study.registry.accept(
-        study.id("scan"), [0, 2], contexts=[context], covers=[("code", "a.py", "e" * 64)], code=code, user="ada",
+        study.id("scan"), [0, 2], contexts=[context], covers=[("code", "a.py", "e" * 64)], code=code, user="yv",
         reason="comments only", at=AT + 10_000_000,
     )
     assert held == 2
@@ -38,7 +38,7 @@ def test_an_acceptance_names_results_code_person_reason_and_number(study: Study,
     assert page.value(results, PROV.wasGeneratedBy) in set(page.subjects(RDF.type, PR.Cohort))
     (person,) = page.objects(acceptance, PROV.wasAssociatedWith)
     assert (person, RDF.type, PROV.Person) in page
-    assert "ada" not in text
+    assert 'yv' not in text
 
 
 def test_what_ran_again_since_is_no_longer_spoken_for(study: Study, write: Callable[..., str]) -> None:
@@ -48,7 +48,7 @@ def test_what_ran_again_since_is_no_longer_spoken_for(study: Study, write: Calla
     context = study.context(first)
     map = study.id("scan")
     assert study.registry.accept(
-        map, None, contexts=[context], covers=[("code", "a.py", None)], code=study.code, user="ada", reason="r", at=AT
+        map, None, contexts=[context], covers=[("code", "a.py", None)], code=study.code, user="yv", reason="r", at=AT
     ) == 2
     study.registry.rerun(map, None)
     study.code = study.registry.intern_code(
