@@ -15,6 +15,7 @@ import pytest
 from owlrl import DeductiveClosure, OWLRL_Semantics
 from rdflib import OWL, RDF, RDFS, Graph, Literal, Namespace, URIRef
 
+from fixtures.parts import standard
 from fixtures.study import Study, grid
 from fixtures.told import tell, tell_all
 from provrun.export.vocabulary import FILES, terms, text
@@ -184,7 +185,7 @@ def test_owl_rl_finds_no_clash_with_prov_o_and_finds_one_that_is_planted(study: 
     study.run(job, "scan")
     page = Graph().parse(data=write("turtle"), format="turtle")
     ontology = Graph().parse(data=text("ontology"), format="turtle")
-    prov = Graph().parse(ROOT / "tests" / "data" / "prov-o.ttl", format="turtle")
+    prov = Graph().parse(standard("prov-o.ttl"), format="turtle")
     assert clashes(page, ontology, prov) == []
     page.add((_one(page, "Map"), RDF.type, PR.CodeVersion))
     assert clashes(page, ontology, prov)
