@@ -249,6 +249,13 @@ def release(db: Database, job: int, tasks: Sequence[tuple[int, int, int]]) -> No
                 (map, index, job, number),
             )
             counting.move(shifts, map, State.RUNNING, State.PENDING, given)
+            if not given:
+                # Cancelled since: nobody holds it, but the number that was not used must leave no gap.
+                db.run(
+                    "update task set attempts=attempts-1 where map_id=? and idx=? and state<>2 and attempts=? and not"
+                    " exists (select 1 from attempt a where a.map_id=task.map_id and a.idx=task.idx and a.number=?)",
+                    (map, index, number, number),
+                )
         counting.apply(db, shifts)
         for map, some in groupby(sorted(tasks), itemgetter(0)):
             # What they wait for may have been taken back since they were claimed.

@@ -62,7 +62,7 @@ def process_filter(repo: Path, program: Path) -> list[str]:
     git(repo, "config", "filter.trap.required", "true")
     (repo / ".gitattributes").write_text("* filter=trap\n")
     edit(repo)
-    return ["status"]
+    return ["diff"]
 
 
 def smudge_filter(repo: Path, program: Path) -> list[str]:

@@ -92,7 +92,10 @@ def test_a_reduce_becomes_ready_in_another_job_with_nobody_at_home(runs: Runs, w
 
 
 def test_changes_from_elsewhere_reach_a_running_job(runs: Runs, witness: Witness) -> None:
-    runs.submit("scan", work(witness, 0.5), 12)
+    # The job waits at one task until all changes have been asked for.
+    words = work(witness, 0.5)
+    words[-1] += "; if [ {x} = 8 ]; then until [ -e gate ]; do sleep 0.1; done; fi"
+    runs.submit("scan", words, 12)
     runs.submit("other", work(witness, 0.1), 3)
     provrun(runs, "d", "pause", "other")
     job = runs.start("-j", "1", PROVRUN_HOST="b")
@@ -103,6 +106,7 @@ def test_changes_from_elsewhere_reach_a_running_job(runs: Runs, witness: Witness
     provrun(runs, "", "set", "scan", "--where", "x == 9", "--priority", "5")
     provrun(runs, "c", "submit", "late", "--param", "x=0:2", "--", *work(witness, 0.1))
     provrun(runs, "d", "resume", "other")
+    (runs.root / "gate").touch()
     seen = counts(runs, "scan", "e")
     assert seen["cancelled"] == 2 and seen["succeeded"] >= 1
     code, _, _ = finished(job, 60)

@@ -95,6 +95,20 @@ def test_a_released_task_keeps_its_attempt_number(study: Study, any_registry: Re
     assert [one.number for one in study.claim(job, "scan")] == [1, 1]
 
 
+def test_a_task_that_was_cancelled_before_it_was_released_leaves_no_gap(
+    study: Study, any_registry: Registry
+) -> None:
+    study.submit("scan", grid(x=2))
+    job = study.job()
+    taken = study.claim(job, "scan")
+    any_registry.cancel(study.id("scan"), [0, 1])
+    study.fail(job, taken[:1])  # it ran, and is kept as superseded
+    any_registry.release(job, [(one.map, one.index, one.number) for one in taken])
+    assert study.states("scan") == "cc"
+    tasks = [any_registry.task(study.id("scan"), index) for index in (0, 1)]
+    assert [task and task.attempts for task in tasks] == [1, 0]
+
+
 def test_tasks_of_an_abandoned_job_are_pending_again_after_a_lost_attempt(study: Study, any_registry: Registry) -> None:
     study.submit("scan", grid(x=2))
     job = study.job()
