@@ -247,7 +247,8 @@ def test_a_submitter_that_is_killed_has_submitted_all_or_nothing(growing: Runs, 
         if "bash" not in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
     until(lambda: len(witness.lines()) == 2, "the task was tried again")
-    until(lambda: growing.counts("seed") == {"succeeded": 1}, "the second attempt ended")
+    # The second attempt may have to wait for locks of the first, a minute at most.
+    until(lambda: growing.counts("seed") == {"succeeded": 1}, "the second attempt ended", patience=90)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     finished(process, 60)
