@@ -151,11 +151,13 @@ class Follower(Folding):
         return self.fold() and self.idle and self.finish()
 
     def finish(self) -> bool:
-        """Close the log of the registry for everybody; tell whether."""
+        """Close the log of the registry for everybody, unless a job has come that needs it; tell whether."""
         if self._log is None or self._renew is not None:
             return self._log is None
         uuid = self._log.folder.name
         self._through_close()
+        if self._log is not None:
+            return False
         if self._on_closed is not None:
             self._on_closed(uuid)
         return True
@@ -170,4 +172,6 @@ class Follower(Folding):
                 operation = operations.CloseLog()
                 if self._try(log, operation, operations.written([operation])) is None:
                     continue
+                if self._is_open():
+                    return
             self._detach()

@@ -258,10 +258,15 @@ class Delete(Operation[int], frozen=True, tag="delete"):
 
 
 class CloseLog(Operation[None], frozen=True, tag="close_log"):
-    """Nothing comes after it: from here on the registry is changed directly again."""
+    """Nothing comes after it: from here on the registry is changed directly again.
+
+    Not while a job queues or runs: one may have come since somebody looked, and its place in the order decides.
+    """
 
     def on(self, registry: Registry) -> None:
-        registry.database.run("update log set open=0 where open=1")
+        registry.database.run(
+            "update log set open=0 where open=1 and not exists (select 1 from job where state in ('queued', 'running'))"
+        )
 
 
 Every = (

@@ -241,6 +241,18 @@ def test_a_log_that_no_job_has_used_stays_open(group: Group) -> None:
     group.others.clear()
 
 
+def test_a_log_is_not_closed_over_a_job_that_came_since_somebody_looked(group: Group) -> None:
+    first = group.others[0].open_job(job_record("job-0", group.current.opened + 1))
+    group.others[0].close_job(first, "ended", "", group.current.opened + 2)
+    assert group.home.fold() and group.home.idle  # so says the look, and then another one begins
+    second = group.others[1].open_job(job_record("job-1", group.current.opened + 3))
+    assert not group.home.finish()
+    assert group.logs.current() is not None and [job.id for job in group.home.running_jobs()] == [second]
+    group.others[1].close_job(second, "ended", "", group.current.opened + 4)
+    assert group.home.settle() and group.logs.current() is None
+    group.others.clear()
+
+
 def test_a_replica_is_shared_by_the_processes_of_a_host(group: Group) -> None:
     with closing(group.private("host0")) as second:
         of(second).submit("scan", grid(x=2))
