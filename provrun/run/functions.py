@@ -63,7 +63,8 @@ class Functions:
     def take(self, queue: deque[Start]) -> bool:
         """Take tasks from the head of the queue; tell whether there was room for any.
 
-        Tasks put behind those that a child has already occupy nothing.
+        Tasks put behind those that a child has already occupy nothing; they share its limits, so only tasks of the
+        same limits go there.
         """
         map = self._maps[queue[0].map]
         try:
@@ -80,9 +81,11 @@ class Functions:
             worker.since = time.monotonic()
             self._hand(worker, map, queue)
             return True
+        limits = map.policy.limits(queue[0])
         for worker in nursery.workers.values() if map.short else ():
             behind = len(worker.outstanding)
-            if 0 < behind <= map.batch // 2 and worker.handed.map is map and worker.open:
+            fits = worker.handed.map is map and worker.open and (worker.time, worker.memory) == limits
+            if fits and 0 < behind <= map.batch // 2:
                 self._hand(worker, map, queue)
                 return True
         return False
@@ -161,7 +164,7 @@ class Functions:
     def _hand(self, worker: Worker, map: FunctionMap, queue: deque[Start]) -> None:
         most = 1 if map.run.policy.isolate else max(1, min(map.batch, len(queue) // (2 * self._seats.slots)))
         tasks = [queue.popleft()]
-        while len(tasks) < most and queue and queue[0].map == map.run.map and queue[0].limits is tasks[0].limits:
+        while len(tasks) < most and queue and queue[0].map == map.run.map and queue[0].limits == tasks[0].limits:
             tasks.append(queue.popleft())
         worker.time, worker.memory = map.policy.limits(tasks[0])
         worker.hand(map, tasks)

@@ -56,6 +56,16 @@ def test_a_task_s_own_limits_go_before_those_of_its_map(driver: Driver) -> None:
     assert (longer.outcome, short.outcome) == (Outcome.SUCCEEDED, Outcome.TIMEOUT)
 
 
+def test_a_task_put_behind_another_leaves_that_one_its_own_limits(driver: Driver, workplace: Path) -> None:
+    (workplace / "work.py").write_text("import time\ndef f(x):\n    if x == 5: time.sleep(1.5)\n    return x\n")
+    map = driver.map(Recipe(kind="function", function="work.py:f"), policy=Policy(task_time=0.5))
+    driver.start(map, [{"x": x} for x in range(100)], first=100)
+    driver.wait(100)  # the child is known to be quick: more may wait behind a task
+    driver.agent.send(Tasks([Start(map, 5, 2, '{"x":5}', None, Limits(time=10), None)]))
+    driver.start(map, [{"x": x} for x in range(6, 100)], first=6)
+    assert {result.outcome for result in driver.wait(95)} == {Outcome.SUCCEEDED}
+
+
 def test_memory_of_all_processes_of_a_command_counts(driver: Driver) -> None:
     grow = GROW.format(pause=0.02)
     (result,) = driver.command("sh", "-c", f"{PYTHON} -c '{grow}' & wait", policy=Policy(task_memory=200 << 20))
