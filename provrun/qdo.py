@@ -147,7 +147,7 @@ class Queue:
 
     def _packed(self, workers: int, scheduler: str) -> dict[str, int]:
         """Spread workers evenly over as few nodes as have cores for them."""
-        from provrun.project.shaping import allowances
+        from provrun.project.jobs.shaping import allowances
 
         nodes = -(-workers // allowances(self._project, scheduler, None).cores)
         return {"nodes": nodes, "slots": -(-workers // nodes), "jobs": 1}

@@ -66,8 +66,8 @@ class Map:
         """
         if current.importing:
             return cast("list[dict[str, Any]]", Inert().launch())
-        from provrun.project.launching import launch
-        from provrun.project.wanted import wanted
+        from provrun.project.jobs.launching import launch
+        from provrun.project.jobs.wanted import wanted
 
         return launch(
             self._project,
@@ -184,11 +184,11 @@ class Map:
         ``format="crate"`` writes a folder, an RO-Crate, which has them anyway.
         """
         from provrun.api.publishing import format_of
-        from provrun.project.publishing import export
+        from provrun.project.pages.publishing import export
 
         target = Path(path)
         if format == "crate":
-            from provrun.project.crating import export_crate
+            from provrun.project.pages.crating import export_crate
 
             export_crate(self._project, [self.name], path=target, salt=salt)
             return target

@@ -12,7 +12,7 @@ def main() -> int:
     from provrun.cli.live import Live
     from provrun.cli.output import Output
     from provrun.cli.run import told
-    from provrun.project.batch import run_batch
+    from provrun.project.jobs.batch import run_batch
 
     out = Output()
     try:

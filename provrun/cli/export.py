@@ -49,7 +49,7 @@ def export(
     The page commits to every task. Print its digest in the paper: `provrun verify FILE --digest HEX` then tells
     whether a page is the one that was meant.
     """
-    from provrun.project.publishing import export as write
+    from provrun.project.pages.publishing import export as write
 
     project = face.project()
     if format == "crate":
@@ -80,7 +80,7 @@ def _crate(
     face: Face, project: Project, maps: tuple[str, ...], output: Path | None, figures: tuple[Path, ...],
     revises: Path | None, salt: bool,
 ) -> None:
-    from provrun.project.crating import export_crate
+    from provrun.project.pages.crating import export_crate
 
     if output is None:
         raise UsageError("a crate is a folder", value="crate", next="name it: --format crate -o FOLDER")

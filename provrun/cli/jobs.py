@@ -46,7 +46,7 @@ def list_jobs(face: Face, running: bool) -> None:
 def show(face: Face, id: str) -> None:
     """Tell a job: where and when it ran, how it ended, what it ran."""
     from provrun.project import asking
-    from provrun.project.marks import output_path, script_path
+    from provrun.project.jobs.marks import output_path, script_path
     from provrun.query.resolving import JobSubject, resolve
     from provrun.query.show import show as shown
 
@@ -75,7 +75,7 @@ def cancel(face: Face, ids: tuple[str, ...], every: bool) -> None:
 
     Running ones let go of their tasks, which are pending again, and end.
     """
-    from provrun.project import cancelling
+    from provrun.project.jobs import cancelling
 
     project = face.project()
     unfinished = cancelling.unfinished(project)

@@ -9,7 +9,7 @@ import click
 from provrun.cli.options import Face, MapName, command
 
 if TYPE_CHECKING:
-    from provrun.project.launching import Launched
+    from provrun.project.jobs.launching import Launched
 
 SCHEDULERS = ("slurm", "pbs", "lsf", "flux", "sge", "local")
 
@@ -43,8 +43,8 @@ def launch(face: Face, maps: tuple[str, ...], dry_run: bool, **given: Any) -> No
     What is left when the time of a job is up goes on in the next one, by itself. Of nodes, slots, time and jobs those
     that are not given are chosen, with reasons, from what tasks took, what the queue allows and what is left to do.
     """
-    from provrun.project.launching import launch as launched
-    from provrun.project.wanted import wanted
+    from provrun.project.jobs.launching import launch as launched
+    from provrun.project.jobs.wanted import wanted
 
     given["pilot"] = given["pilot"] or 0
     done = launched(face.project(), wanted(names=maps, **given), dry=dry_run)

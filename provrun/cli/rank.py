@@ -9,7 +9,7 @@ from pathlib import Path
 def main() -> None:
     """Take part in the job of a plan."""
     from provrun.errors import ProvrunError
-    from provrun.project.ranks import take_part
+    from provrun.project.jobs.ranks import take_part
 
     try:
         take_part(Path(sys.argv[1]))

@@ -59,7 +59,7 @@ def run(
     """
     if ranks is not None and hosts is not None:
         raise UsageError("--hosts starts one rank on each host: leave --mpi out", value=ranks)
-    from provrun.project.wanted import read_max_fails
+    from provrun.project.jobs.wanted import read_max_fails
 
     how = How(slots, read_max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
     project = face.project()
@@ -91,12 +91,12 @@ def _run(
     options = how._asdict()
     launched = launched_size(os.environ)
     if ranks is not None or hosts is not None:
-        from provrun.project.rounds import run_mpi
+        from provrun.project.jobs.rounds import run_mpi
 
         return run_mpi(project, maps, ranks=ranks, hosts=hosts, show=live, **options)
     if launched == 1:
         return running.run(project, maps, show=live, **options)
-    from provrun.project.ranks import run_launched
+    from provrun.project.jobs.ranks import run_launched
 
     return run_launched(project, maps, ranks=launched, show=live, **options)
 

@@ -31,7 +31,7 @@ def verify(face: Face, page: Path | None, leaves: Path | None, member: Path | No
         if leaves or member or digest:
             raise UsageError("of which page?", next="provrun verify EXPORT --leaves FILE")
         return _registry(face)
-    from provrun.project.verifying import verify as check
+    from provrun.project.pages.verifying import verify as check
 
     verdict = check(page, leaves=leaves, member=member, printed=digest)
     document = {
@@ -70,7 +70,7 @@ def prove(face: Face, task: str, export: Path, output: Path, leaves: Path | None
     Whoever has the page checks it by `provrun verify EXPORT --member PROOF`. It holds the record of this task and the
     hashes on the way to the root, nothing of any other task but sums.
     """
-    from provrun.project.verifying import prove as write
+    from provrun.project.pages.verifying import prove as write
 
     proved = write(task, export, output, leaves=leaves, folder=face.folder)
     following = f"provrun verify {export} --member {output}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from provrun.core.conditions import Condition
     from provrun.core.messages import Pin
     from provrun.core.records import JobRecord, MapRecord
-    from provrun.project.over import Judge, Seen
+    from provrun.project.jobs.over import Judge, Seen
     from provrun.query.columns import Column
     from provrun.record.files import StatCache
 
@@ -89,7 +89,7 @@ class _Verdicts:
         return [*reads.jobs("running"), *reads.jobs("queued")]
 
     def _made(self) -> Judge:
-        from provrun.project.over import Judge
+        from provrun.project.jobs.over import Judge
 
         # A question must not wait long for a scheduler that hangs.
         return Judge(self._project, fresh=self._fresh, patience=5.0)

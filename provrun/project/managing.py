@@ -19,8 +19,8 @@ from provrun.launch.dialects import named
 from provrun.launch.inside import allocation, ends
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
+from provrun.project.jobs.marks import folder
 from provrun.project.logs import heal, open_for_run
-from provrun.project.marks import folder
 from provrun.project.outboxes import waiting
 from provrun.project.pinning import pin_again
 from provrun.project.project import Project

@@ -52,6 +52,6 @@ def fold_one(project: Project, job: str) -> None:
 def _is_over(project: Project, job: JobRecord) -> bool:
     if job.state not in ("queued", "running"):
         return True
-    from provrun.project.over import Judge
+    from provrun.project.jobs.over import Judge
 
     return Judge(project).over(job)

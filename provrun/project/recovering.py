@@ -25,7 +25,7 @@ def recover(project: Project) -> list[tuple[JobRecord, int]]:
     remove_old(project, {job.uuid for job in (*running, *queued)})
     if not running and not queued:
         return []
-    from provrun.project.over import Judge
+    from provrun.project.jobs.over import Judge
 
     verdicts = Judge(project).verdicts([*running, *queued])
     for job in queued:

@@ -9,8 +9,8 @@ import pytest
 import rdflib
 
 from fixtures.study import Study
+from provrun.project.pages.publishing import export
 from provrun.project.project import Project
-from provrun.project.publishing import export
 
 Write = Callable[..., str]
 

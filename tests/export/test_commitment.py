@@ -16,8 +16,8 @@ from fixtures.told import tell
 from provrun.core.canonical import digest
 from provrun.core.code import CapturedCode, Code
 from provrun.core.records import Dependency
+from provrun.project.pages.publishing import export
 from provrun.project.project import Project
-from provrun.project.publishing import export
 
 PR = "https://w3id.org/provrun/ns#"
 

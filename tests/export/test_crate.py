@@ -24,11 +24,11 @@ from provrun.errors import NotFound, Refused, UsageError
 from provrun.export.crate.facts import Facts
 from provrun.export.crate.software import lock, materials
 from provrun.project import config
-from provrun.project.committing import Changed
-from provrun.project.crating import CrateFolder, export_crate, write_tables
+from provrun.project.pages.committing import Changed
+from provrun.project.pages.crating import CrateFolder, export_crate, write_tables
+from provrun.project.pages.publishing import summarised
+from provrun.project.pages.verifying import verify
 from provrun.project.project import Project
-from provrun.project.publishing import summarised
-from provrun.project.verifying import verify
 
 AUTHOR = {
     "title": "A <scan> & more", "author": "Jane Roe", "orcid": "0000-0002-1825-0097", "license": "CC-BY-4.0",

@@ -16,9 +16,9 @@ from fixtures.store_histories import Histories
 from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment
 from provrun.core.states import State
+from provrun.project.pages.publishing import export
+from provrun.project.pages.verifying import prove, verify
 from provrun.project.project import Project
-from provrun.project.publishing import export
-from provrun.project.verifying import prove, verify
 from provrun.store.reads import Reads
 
 AT = 1_700_000_000_000_000

@@ -14,8 +14,8 @@ from provrun.core.states import State
 from provrun.export.document import Built
 from provrun.export.laws import LAWS, LawBroken, require
 from provrun.export.summary import Summary
+from provrun.project.pages.publishing import summarised
 from provrun.project.project import Project
-from provrun.project.publishing import summarised
 
 Told = tuple[list[Summary], Built]
 Lie = Callable[[list[Summary], Built], None]

@@ -15,9 +15,9 @@ from provrun.export.checks import CHECKS
 from provrun.export.page import PR
 from provrun.export.rdf import PAGE_DIGEST, PROV, RDF_TYPE, XSD, Iri, Literal, Triple, page_digest, write_nt
 from provrun.export.reading import read_page
+from provrun.project.pages.publishing import export
+from provrun.project.pages.verifying import prove, verify
 from provrun.project.project import Project
-from provrun.project.publishing import export
-from provrun.project.verifying import prove, verify
 
 
 class Published(NamedTuple):

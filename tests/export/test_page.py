@@ -12,8 +12,8 @@ from rdflib import RDF, Graph, Namespace, URIRef
 from fixtures.study import AT, Study, grid
 from fixtures.told import fixed, tell
 from provrun.core.code import CapturedCode, Code
+from provrun.project.pages.publishing import export
 from provrun.project.project import Project
-from provrun.project.publishing import export
 
 PR = Namespace("https://w3id.org/provrun/ns#")
 PROV = Namespace("http://www.w3.org/ns/prov#")

@@ -19,8 +19,8 @@ from fixtures.parts import standard
 from fixtures.study import Study, grid
 from fixtures.told import tell, tell_all
 from provrun.export.vocabulary import FILES, terms, text
+from provrun.project.pages.publishing import export
 from provrun.project.project import Project
-from provrun.project.publishing import export
 
 ROOT = Path(__file__).parents[2]
 EXPORT = ROOT / "provrun" / "export"

@@ -12,9 +12,9 @@ from fixtures.runs import Runs
 from fixtures.stand_ins import StandIns
 from provrun.core.allocation import Request
 from provrun.errors import Unavailable
-from provrun.project.chain import Chain
-from provrun.project.marks import folder
-from provrun.project.plans import BatchPlan
+from provrun.project.jobs.chain import Chain
+from provrun.project.jobs.marks import folder
+from provrun.project.jobs.plans import BatchPlan
 from provrun.project.project import Project
 
 

@@ -15,8 +15,8 @@ from fixtures.slurm import Slurm
 from fixtures.stand_ins import StandIns
 from provrun.core.allocation import Stage, Verdict
 from provrun.core.records import JobRecord
-from provrun.project.marks import FOLDER, mark_ended
-from provrun.project.over import APART, STALE, Judge
+from provrun.project.jobs.marks import FOLDER, mark_ended
+from provrun.project.jobs.over import APART, STALE, Judge
 from provrun.project.project import Project
 
 UUID = "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9"

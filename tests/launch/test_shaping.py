@@ -15,8 +15,8 @@ from provrun.core.records import Dependency
 from provrun.core.shape import Wishes
 from provrun.core.workload import Reads
 from provrun.errors import NothingLeft, UsageError
-from provrun.project import shaping
 from provrun.project.config import Config
+from provrun.project.jobs import shaping
 from provrun.project.project import Project
 
 CORES_HERE = len(os.sched_getaffinity(0))

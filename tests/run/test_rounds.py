@@ -10,8 +10,8 @@ from fixtures.launchers import Launcher as Installed
 from fixtures.runs import Runs
 from fixtures.witness import Witness
 from provrun.errors import Unavailable
-from provrun.project.fleets import Across, Alone
-from provrun.project.rounds import Supervisor, added
+from provrun.project.jobs.fleets import Across, Alone
+from provrun.project.jobs.rounds import Supervisor, added
 from provrun.project.running import MaxFails, RunSummary, Setting, new_uuid
 from provrun.run.hosts import Host
 from provrun.run.launcher import Launcher, find

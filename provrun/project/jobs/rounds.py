@@ -20,11 +20,11 @@ import msgspec
 from provrun.core.dispatcher import WALLTIME
 from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, Unavailable
-from provrun.project.fleets import Across, Fleet, Here
-from provrun.project.follower import Follower
+from provrun.project.jobs.fleets import Across, Fleet, Here
+from provrun.project.jobs.follower import Follower
+from provrun.project.jobs.ranks import LEAVING, RankPlan
 from provrun.project.managing import SIGNALLED, STOPPED
 from provrun.project.project import Project
-from provrun.project.ranks import LEAVING, RankPlan
 from provrun.project.recovering import take_back
 from provrun.project.running import LEFT, MaxFails, RunSummary, Setting, Show, Silent, new_uuid
 from provrun.run.agent import sweep

@@ -17,7 +17,7 @@ from provrun.core.units import format_duration, parse_duration
 from provrun.core.workload import Reads, Sample, Work
 from provrun.errors import Unavailable
 from provrun.launch.limits import LIMITS
-from provrun.project.launching import scheduler_of
+from provrun.project.jobs.launching import scheduler_of
 from provrun.project.project import Project
 
 N = TypeVar("N", int, float)

@@ -20,7 +20,7 @@ from provrun.core.units import format_duration, parse_duration
 from provrun.errors import Unavailable
 from provrun.launch.commands import Scheduler
 from provrun.launch.dialects import DIALECTS, named
-from provrun.project.marks import FOLDER, ended_path, folder
+from provrun.project.jobs.marks import FOLDER, ended_path, folder
 from provrun.project.project import Project
 from provrun.run.job import JOBS, is_over
 

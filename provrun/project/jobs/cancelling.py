@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from provrun.core.records import JobRecord
 from provrun.errors import Unavailable
-from provrun.project.launching import scheduler_of
-from provrun.project.marks import mark_cancelled, plan_path
-from provrun.project.over import Judge, Seen
+from provrun.project.jobs.launching import scheduler_of
+from provrun.project.jobs.marks import mark_cancelled, plan_path
+from provrun.project.jobs.over import Judge, Seen
 from provrun.project.project import Project
 from provrun.run.job import is_over
 from provrun.run.processes import read_process

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from provrun.project.ranks import LEAVING
+from provrun.project.jobs.ranks import LEAVING
 from provrun.project.running import Show
 from provrun.run.channel import Closed
 from provrun.run.control import Done, Listener, Said, Shown, Silent

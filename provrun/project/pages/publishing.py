@@ -21,8 +21,8 @@ from provrun.export.formats import FORMATS
 from provrun.export.laws import require
 from provrun.export.summary import Part, Summary, choose_exemplars, pool
 from provrun.export.things import Captured, Known
-from provrun.project.committing import Committing, secret_of
-from provrun.project.leaf_files import LeavesFile, leaves_file
+from provrun.project.pages.committing import Committing, secret_of
+from provrun.project.pages.leaf_files import LeavesFile, leaves_file
 from provrun.record.files import digest_file
 from provrun.store.reads import Reads
 from provrun.store.summaries import Summaries

@@ -53,7 +53,7 @@ def verify(
                 checked.append(f"{record.map}/{record.index} ({record.fields['state']}) is among the tasks of the page")
         if leaves is not None:
             from provrun.export.recount import recount
-            from provrun.project.leaf_files import opened_leaves
+            from provrun.project.pages.leaf_files import opened_leaves
 
             with opened_leaves(leaves) as lines:
                 found += recount(view, lines)
@@ -115,7 +115,7 @@ def prove(task: str, page: Path, output: Path, *, leaves: Path | None = None, fo
     if one is None or int(index) >= one.commitment.sums.tasks:
         raise NotFound(f"{page} has no task {task}", value=task, next="provrun prove MAP/INDEX of a map on the page")
     if leaves is not None or in_crate is not None:
-        from provrun.project.leaf_files import opened_leaves
+        from provrun.project.pages.leaf_files import opened_leaves
 
         with opened_leaves(leaves or in_crate or page) as lines:
             text = _from_leaves(maps, one, int(index), lines, page)
@@ -172,9 +172,9 @@ def _way(
 
 def _from_registry(folder: Path | None, one: Mapped, index: int, page: Path) -> str:
     from provrun.core.levels import levels
-    from provrun.project.committing import SECRET, Committing, secret_of
+    from provrun.project.pages.committing import SECRET, Committing, secret_of
+    from provrun.project.pages.publishing import grouped
     from provrun.project.project import Project
-    from provrun.project.publishing import grouped
     from provrun.store.summaries import Summaries
 
     project = Project.find(folder)

@@ -18,9 +18,9 @@ from provrun.export.crate.readable import preview, readme
 from provrun.export.crate.software import lock, materials
 from provrun.export.formats import FORMATS
 from provrun.export.laws import require
-from provrun.project.committing import Changed
-from provrun.project.leaf_files import leaves_file
-from provrun.project.publishing import Published, summarised
+from provrun.project.pages.committing import Changed
+from provrun.project.pages.leaf_files import leaves_file
+from provrun.project.pages.publishing import Published, summarised
 from provrun.record.files import digest_file
 from provrun.store.reads import Reads
 

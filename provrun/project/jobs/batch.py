@@ -16,14 +16,14 @@ import msgspec
 from provrun.core.states import State
 from provrun.errors import ProvrunError
 from provrun.launch.inside import is_cancelled, job_id, nodes
-from provrun.project.chain import IDLE_HOPS, Chain, once
-from provrun.project.fleets import Across, Alone, Fleet
+from provrun.project.jobs.chain import IDLE_HOPS, Chain, once
+from provrun.project.jobs.fleets import Across, Alone, Fleet
+from provrun.project.jobs.marks import ended_path, folder, mark_ended
+from provrun.project.jobs.plans import BatchPlan, read_plan
+from provrun.project.jobs.rounds import Supervisor
 from provrun.project.managing import STOPPED
-from provrun.project.marks import ended_path, folder, mark_ended
-from provrun.project.plans import BatchPlan, read_plan
 from provrun.project.project import Project
 from provrun.project.recovering import describe, recover, take_back
-from provrun.project.rounds import Supervisor
 from provrun.project.running import RunSummary, Setting, Show, new_uuid
 from provrun.run.hosts import Host
 from provrun.run.interrupts import WARNINGS, Interrupts, note

@@ -16,9 +16,9 @@ from provrun.core.allocation import Stage
 from provrun.core.states import Outcome
 from provrun.errors import Unavailable
 from provrun.launch.commands import Scheduler
-from provrun.project.launching import scheduler_of, submit_batch
-from provrun.project.marks import folder, is_cancelled, mark_cancelled, plan_path
-from provrun.project.plans import BatchPlan, successor
+from provrun.project.jobs.launching import scheduler_of, submit_batch
+from provrun.project.jobs.marks import folder, is_cancelled, mark_cancelled, plan_path
+from provrun.project.jobs.plans import BatchPlan, successor
 from provrun.project.project import Project
 from provrun.store.reads import Reads
 

@@ -10,7 +10,7 @@ import msgspec
 
 from provrun.core.allocation import Request
 from provrun.errors import NotFound
-from provrun.project.marks import folder, plan_path
+from provrun.project.jobs.marks import folder, plan_path
 from provrun.project.project import Project
 from provrun.project.running import MaxFails, new_uuid
 

@@ -19,13 +19,13 @@ from provrun.errors import NothingLeft, ProvrunError
 from provrun.launch.commands import Scheduler, detected
 from provrun.launch.dialects import named
 from provrun.launch.script import INHERITED
+from provrun.project.jobs.marks import folder, output_path, plan_path, script_path
+from provrun.project.jobs.plans import BatchPlan, successor, write_plan
+from provrun.project.jobs.wanted import Wanted
 from provrun.project.logs import open_log
-from provrun.project.marks import folder, output_path, plan_path, script_path
-from provrun.project.plans import BatchPlan, successor, write_plan
 from provrun.project.project import Project
 from provrun.project.running import new_uuid
 from provrun.project.submitter import user_name
-from provrun.project.wanted import Wanted
 
 LINKS = 4
 """Jobs of a chain that is submitted whole when nothing tells how many it takes."""
@@ -116,7 +116,7 @@ def form_of(project: Project, wanted: Wanted, scheduler: str, *, dry: bool = Fal
     said = not dry if here else bool(wanted.nodes and wanted.time and wanted.area is None)
     if said and not wanted.pilot:
         return given
-    from provrun.project import shaping
+    from provrun.project.jobs import shaping
 
     slots = wanted.slots or (len(os.sched_getaffinity(0)) if here else None)
     wishes = Wishes(nodes=wanted.nodes, slots=slots, time=wanted.time, jobs=wanted.jobs, area=wanted.area)

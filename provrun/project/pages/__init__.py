@@ -1,0 +1,1 @@
+"""What is published: pages, commitments, leaves, crates, and their verification."""
