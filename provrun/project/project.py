@@ -25,6 +25,7 @@ Opened = TypeVar("Opened")
 DIR = ".provrun"
 LOG = "log"
 FRESH = 1.0  # seconds for which questions are content with what was folded in
+_ENDINGS = 5  # logs that may be closed, one after the other, while one is looked for
 MOMENT = 3.0  # seconds that a question may take to fold in what others have done
 
 
@@ -118,9 +119,39 @@ class Project:
             self._registry.close()
             self._registry = None
         if self._registry is None:
-            away = self._away()
-            self._registry = self.logs.private(away) if away is not None else self.logs.registry(self._connect())
+            self._registry = self._private() or self.logs.registry(self._connect())
         return self._registry
+
+    def _private(self) -> Replica | None:
+        """Give this host's replica of the log that another host has opened; None if none is open.
+
+        One that is closed may still be named for a moment, or for long if who closed it was killed.
+        """
+        away = self._away()
+        for _ in range(_ENDINGS):
+            if away is None:
+                return None
+            found = self.logs.private(away)
+            if not found.over:
+                return found
+            found.close()
+            self._conclude(away)
+            away = self._away()
+        from provrun.errors import Unavailable
+
+        raise Unavailable("the log has been closed: all its jobs are over", next="try again")
+
+    def _conclude(self, closed: Current) -> None:
+        """Do what is left to do of the end of a log that has been closed through a replica."""
+        from provrun.errors import StorageFailed, Unavailable
+
+        with suppress(Unavailable, StorageFailed):  # the registry may be out of reach from here
+            registry = self.logs.registry(self._connect())
+            try:
+                if registry.fold() and registry.database.through != closed.uuid:
+                    self.logs.remove(registry.database, closed.uuid)
+            finally:
+                registry.close()
 
     @property
     def log_closed(self) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from provrun.errors import ProvrunError, StorageFailed, Unavailable, Unsound
 from provrun.store import operations
-from provrun.store.database import Database, LogIsClosed
+from provrun.store.database import Database, LogIsClosed, LogIsOpen
 from provrun.store.entries import Entry
 from provrun.store.log import Log
 from provrun.store.registry import Registry
@@ -35,8 +35,8 @@ class Forked(Exception):
 class Folding(Registry):
     """A registry that follows a log while one is open.
 
-    ``find`` gives the log of a uuid. ``renew`` gives the database of a replica anew, for one that can be thrown away:
-    None for the registry itself.
+    ``find`` gives the log of a uuid. ``only`` is the log of a replica that follows this one and nothing after it, and
+    ``renew`` gives the database of such a replica anew: both are None for the registry itself.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Folding(Registry):
         database: Database,
         find: Callable[[str], Log],
         *,
+        only: str | None = None,
         renew: Callable[[], Database] | None = None,
         closed: Callable[[str], None] | None = None,
         left: Callable[[bool], None] | None = None,
@@ -66,8 +67,11 @@ class Folding(Registry):
         self._answer: tuple[object] | ProvrunError | None = None
         self.over = False
         """Whether this is a replica of a log that is closed: of no use any more."""
-        found = database.one("select uuid from log where open=1")
-        if found is not None:
+        if only is not None:
+            self._attach(only)
+            assert self._log is not None
+            self.over = self._has_ended(self._log)
+        elif (found := database.one("select uuid from log where open=1")) is not None:
             self._attach(str(found[0]))
 
     def close(self) -> None:
@@ -102,7 +106,11 @@ class Folding(Registry):
         if self._renew is not None:
             self.over = True
             raise Unavailable("the log has been closed: all its jobs are over", next="try again")
+        closed = self.database.through
         self._log = self.database.through = None
+        if self._on_closed is not None and closed is not None:
+            # By whoever learns of it: who closed it may have been killed before he came to this.
+            self._on_closed(closed)
 
     def _place(self) -> tuple[int, bytes]:
         found = self.database.one("select position, digest from log where uuid=?", (self.database.through,))
@@ -116,6 +124,10 @@ class Folding(Registry):
 
     def _is_open(self) -> bool:
         return self.database.one("select 1 from log where open=1 and uuid=?", (self.database.through,)) is not None
+
+    def _has_ended(self, log: Log) -> bool:
+        # Files of a log go when it has been closed, and those who come late may not have read that in them.
+        return not self._is_open() or (self._renew is not None and not log.folder.exists())
 
     # Folding
 
@@ -139,7 +151,7 @@ class Folding(Registry):
             try:
                 with self.database.writing():
                     more = self._fold_some(log)
-            except LogIsClosed:
+            except (LogIsClosed, LogIsOpen):  # or another one has been opened since
                 self._detach()
                 return True
             except Forked as error:
@@ -147,13 +159,11 @@ class Folding(Registry):
             except OSError as error:
                 raise StorageFailed(f"reading the log failed: {error}", value=str(log.folder)) from error
         self._folded_at = time.monotonic()
-        if not self._is_open():
+        if self._has_ended(log):
             self._detach()
             return True
         self._beat(log)
         if log.stuck is not None:
-            if self._renew is not None and not log.folder.exists():
-                self._detach()  # what is missing went with the log, which was closed meanwhile
             log.ask(log.stuck.position)
             return False
         return not more

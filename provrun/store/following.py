@@ -52,7 +52,7 @@ class Follower(Folding):
         while self._log is not None:
             try:
                 done = self._step(operation, body)
-            except LogIsClosed:
+            except (LogIsClosed, LogIsOpen):
                 self._detach()
                 break
             except Forked as error:
@@ -93,7 +93,7 @@ class Follower(Folding):
         try:
             return self._try(log, operation, body)
         except OSError as error:
-            if not log.folder.exists():
+            if not log.folder.exists() and (self._renew is not None or not self._is_open()):
                 raise LogIsClosed from error
             raise StorageFailed(f"writing the log failed: {error}", value=str(log.folder)) from error
 
@@ -148,30 +148,22 @@ class Follower(Folding):
         """Close the log if this is the registry itself and nobody needs it any more; tell whether."""
         if self._log is None or self._renew is not None:
             return self._log is None
-        return self.fold() and self.idle and self.finish()
+        return self.fold() and (self._log is None or (self.idle and self.finish()))
 
     def finish(self) -> bool:
         """Close the log of the registry for everybody, unless a job has come that needs it; tell whether."""
         if self._log is None or self._renew is not None:
             return self._log is None
-        uuid = self._log.folder.name
-        self._through_close()
-        if self._log is not None:
-            return False
-        if self._on_closed is not None:
-            self._on_closed(uuid)
-        return True
-
-    def _through_close(self) -> None:
+        operation = operations.CloseLog()
         while self._log is not None:
             self.fold()
             log = self._log
             if log is None:
-                return
-            with suppress(LogIsClosed):
-                operation = operations.CloseLog()
+                break
+            with suppress(LogIsClosed, LogIsOpen):
                 if self._try(log, operation, operations.written([operation])) is None:
                     continue
                 if self._is_open():
-                    return
+                    return False
             self._detach()
+        return True

@@ -70,7 +70,10 @@ class Logs:
 
     def registry(self, database: Database, *, patience: float = PATIENCE) -> Replica:
         """Give the registry itself as a replica: changed directly as long as no log is open."""
-        return Replica(database, lambda uuid: self._own(database, uuid), closed=self._remove, patience=patience)
+        return Replica(
+            database, lambda uuid: self._own(database, uuid), closed=lambda uuid: self.remove(database, uuid),
+            patience=patience,
+        )
 
     def open(self, registry: Replica) -> Current:
         """Open a log for a registry, unless one is open; give it."""
@@ -189,11 +192,13 @@ class Logs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _remove(self, uuid: str) -> None:
-        """Remove the files of a log that is closed."""
-        found = self.current()
-        if found is not None and found.uuid == uuid:
-            (self.folder / CURRENT).unlink(missing_ok=True)
+    def remove(self, database: Database, uuid: str) -> None:
+        """Remove the files of a log that is closed in the registry; whoever meets it does what is left to do."""
+        # While nobody writes nobody opens another one, and if one is open it names itself.
+        with suppress(LogIsOpen, Unavailable, StorageFailed), database.writing():
+            found = self.current()
+            if found is not None and found.uuid == uuid:
+                (self.folder / CURRENT).unlink(missing_ok=True)
         _remove_log(self.folder / uuid)
 
     def _remove_left(self, database: Database) -> None:
@@ -212,7 +217,8 @@ class Logs:
         log = Log(self.folder / current.uuid, name, self._writer)
 
         def renew() -> Database:
-            return self._begin(folder, self.current() or current, anew=True)
+            now = self.current()
+            return self._begin(folder, now if now is not None and now.uuid == current.uuid else current, anew=True)
 
         def leave(worked: bool) -> None:
             # Whoever asks often needs it again; behind the last manager of a node nobody may come for long.
@@ -227,7 +233,8 @@ class Logs:
 
         try:
             return Replica(
-                self._begin(folder, current), lambda _: log, renew=renew, left=leave, patience=patience
+                self._begin(folder, current), lambda _: log, only=current.uuid, renew=renew, left=leave,
+                patience=patience,
             )
         except BaseException:
             os.close(users)
@@ -280,21 +287,29 @@ class Logs:
 
     def _fetch(self, current: Current, path: Path) -> Current:
         """Copy the plan to this host; give the log with the plan that was copied."""
-        temporary = path.with_name("plan.new")
+        # A name of its own: whoever still has the one before open must not find this one's journal, nor leave it his.
+        new = path.with_name(f"{uuid4().hex}.sqlite")
         try:
-            found = plan.fetch(self._plan(current), temporary)
+            found = plan.fetch(self._plan(current), new)
         except FileNotFoundError as error:
             now = self.current()
             if now is not None and now.uuid == current.uuid and now != current:
                 return self._fetch(now, path)
             raise Unavailable("the log has been closed: all its jobs are over", next="try again") from error
         except OSError as error:
-            raise StorageFailed(f"copying the plan of the log failed: {error}", value=str(temporary)) from error
+            new.unlink(missing_ok=True)
+            raise StorageFailed(f"copying the plan of the log failed: {error}", value=str(new)) from error
         if found != current.plan:
+            new.unlink()
             raise Unavailable("the plan of the log is damaged", value=current.uuid, next="provrun recover")
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-        temporary.replace(path)
+        before = path.with_name(path.readlink().name) if path.is_symlink() else None
+        link = path.with_name("replica.new")
+        link.unlink(missing_ok=True)
+        link.symlink_to(new.name)
+        link.replace(path)
+        if before is not None:
+            before.unlink(missing_ok=True)
+            before.with_name(f"{before.name}-journal").unlink(missing_ok=True)
         return current
 
 

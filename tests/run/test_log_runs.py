@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from fixtures.replicas import close_and_be_killed
 from fixtures.runs import Runs, finished, until
 from fixtures.witness import Witness
 from provrun.core.records import Dependency
+from provrun.errors import Unavailable
 from provrun.project.logs import open_log
 from provrun.project.project import Project
 
@@ -224,6 +226,28 @@ def test_a_killed_job_elsewhere_is_recovered_and_its_tasks_run_again(runs: Runs,
         assert outcomes.count("SUCCEEDED") == 1 and set(outcomes) <= {"SUCCEEDED", "LOST"}
     files = sum(1 for path in log_folder(runs).glob("*/*"))
     assert files < 100
+
+
+def test_a_log_whose_end_is_known_here_only_is_closed_and_the_run_goes_on(
+    runs: Runs, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.submit("scan", work(witness, 0), 4)
+    [uuid] = [path.name for path in log_folder(runs).iterdir() if path.is_dir()]
+    provrun(runs, "b", "status")  # which leaves a replica there
+    home = runs.project()
+    home.registry.fold()
+    close_and_be_killed(home.registry, log_folder(runs) / uuid)
+    home.close()
+    monkeypatch.setenv("PROVRUN_HOST", "b")
+    away = runs.project()
+    with pytest.raises(Unavailable):
+        away.registry.fold()  # so the replica is at the end, and nothing but this tells the registry
+    assert away.registry.position is None and not (log_folder(runs) / uuid).exists()
+    away.close()
+    monkeypatch.delenv("PROVRUN_HOST")
+    assert provrun(runs, "b", "run")["succeeded"] == 4
+    assert counts(runs, "scan") == {"succeeded": 4}
+    assert sorted(witness.lines()) == [f"scan/{x}" for x in range(4)]
 
 
 def test_a_log_that_a_host_opened_which_is_gone_is_closed_by_another_one(runs: Runs, witness: Witness) -> None:

@@ -10,7 +10,7 @@ from shutil import rmtree
 
 import pytest
 
-from fixtures.replicas import Group, job_record, of
+from fixtures.replicas import Group, close_and_be_killed, job_record, of
 from fixtures.study import AT, Study, ended, grid
 from provrun.core.records import Dependency
 from provrun.errors import JobOver, Refused, Unavailable
@@ -250,6 +250,43 @@ def test_a_log_is_not_closed_over_a_job_that_came_since_somebody_looked(group: G
     assert group.logs.current() is not None and [job.id for job in group.home.running_jobs()] == [second]
     group.others[1].close_job(second, "ended", "", group.current.opened + 4)
     assert group.home.settle() and group.logs.current() is None
+    group.others.clear()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_replica_that_is_opened_when_its_log_has_ended_changes_nothing(group: Group, known: bool) -> None:
+    if known:
+        close_and_be_killed(group.home, group.log)
+    else:
+        assert group.home.finish()
+    with pytest.raises(Unavailable, match="closed"):
+        group.others[0].fold()
+    with closing(group.private("host0")) as late:
+        assert late.over
+        with pytest.raises(Unavailable, match="closed"):
+            late.open_job(job_record("late", AT))
+        assert late.database.fetch("select uuid from job") == []
+    group.others.clear()
+
+
+def test_who_learns_of_the_end_of_a_log_removes_it_though_another_one_closed_it(group: Group) -> None:
+    close_and_be_killed(group.home, group.log)
+    assert group.logs.current() is not None
+    assert group.home.settle()
+    assert group.logs.current() is None and not group.log.exists()
+    group.others.clear()
+
+
+def test_a_registry_whose_log_was_closed_and_followed_by_another_goes_on_through_that(
+    group: Group, sqlite_url: str
+) -> None:
+    with closing(Logs(group.logs.folder, "home").registry(connect(sqlite_url))) as idle:
+        assert idle.position == 0
+        assert group.home.finish()
+        group.current = group.logs.open(group.home)
+        of(idle).submit("scan", grid(x=2))
+        assert group.home.fold() and group.home.map_names() == ["scan"]
+        assert idle.position == group.home.position is not None
     group.others.clear()
 
 
