@@ -77,6 +77,13 @@ class Unavailable(ProvrunError):
     exit = 69
 
 
+class LogEnded(Unavailable):
+    """The log through which the registry was changed has been closed; whoever begins anew finds what there is now."""
+
+    def __init__(self) -> None:
+        super().__init__("the log has been closed: all its jobs are over", next="try again")
+
+
 class DatabaseAway(Unavailable):
     """The database does not answer now; whoever can wait tries again."""
 

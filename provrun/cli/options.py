@@ -15,7 +15,7 @@ import click
 from provrun.cli.main import COMMANDS, EXAMPLES, help_text
 from provrun.cli.output import Output
 from provrun.core.nearest import suggestion
-from provrun.errors import ProvrunError, UsageError
+from provrun.errors import LogEnded, ProvrunError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 HELP = {"help_option_names": ["--help", "-h"]}
+_ENDINGS = 5  # logs that may be closed under a command, one after the other
 SHARED = ("project", "json", "quiet", "debug")
 
 
@@ -167,8 +168,13 @@ class MapName(click.ParamType[str]):
 
 def given_refs(refs: Sequence[str]) -> list[str]:
     """Give REFs as they were given, with the lines of stdin in place of ``-``."""
-    lines = [line.strip() for line in sys.stdin] if "-" in refs else []
+    lines = _stdin() if "-" in refs else ()
     return [each for ref in refs for each in (lines if ref == "-" else [ref]) if each]
+
+
+@functools.cache
+def _stdin() -> tuple[str, ...]:
+    return tuple(line.strip() for line in sys.stdin)
 
 
 def _with_face(function: F) -> F:
@@ -176,10 +182,14 @@ def _with_face(function: F) -> F:
     @click.pass_context
     def call(ctx: click.Context, /, *args: object, **kwargs: object) -> object:
         face: Face = ctx.ensure_object(Face)
-        try:
-            return function(face, *args, **kwargs)
-        finally:
-            face.close()
+        for _ in range(_ENDINGS):
+            try:
+                return function(face, *args, **kwargs)
+            except LogEnded:
+                continue  # nothing of it has been done in what there is now
+            finally:
+                face.close()
+        raise LogEnded
 
     return call  # type: ignore[return-value]  # click's decorators change the signature
 

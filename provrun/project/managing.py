@@ -13,7 +13,7 @@ from provrun.core.dispatcher import WALLTIME, Dispatcher
 from provrun.core.events import Left as LeftTasks
 from provrun.core.records import JobRecord
 from provrun.core.states import State
-from provrun.errors import StorageFailed, Unavailable
+from provrun.errors import LogEnded, StorageFailed
 from provrun.launch.commands import Scheduler
 from provrun.launch.dialects import named
 from provrun.launch.inside import allocation, ends
@@ -63,9 +63,8 @@ def manage(
     for _ in range(_OPENINGS):
         try:
             return _manage(project, setting, local, person, show, remote, library)
-        except Unavailable:
-            if not project.log_closed:
-                raise
+        except LogEnded:
+            continue
     return _manage(project, setting, local, person, show, remote, library)
 
 

@@ -25,7 +25,8 @@ Opened = TypeVar("Opened")
 DIR = ".provrun"
 LOG = "log"
 FRESH = 1.0  # seconds for which questions are content with what was folded in
-_ENDINGS = 5  # logs that may be closed, one after the other, while one is looked for
+_ENDING = 30.0  # seconds that a log which is closed may take to go
+_PAUSE = 0.05  # between looks whether it has
 MOMENT = 3.0  # seconds that a question may take to fold in what others have done
 
 
@@ -127,19 +128,22 @@ class Project:
 
         One that is closed may still be named for a moment, or for long if who closed it was killed.
         """
-        away = self._away()
-        for _ in range(_ENDINGS):
-            if away is None:
-                return None
-            found = self.logs.private(away)
-            if not found.over:
-                return found
-            found.close()
-            self._conclude(away)
-            away = self._away()
-        from provrun.errors import Unavailable
+        if self._away() is None:
+            return None
+        from provrun.errors import LogEnded
 
-        raise Unavailable("the log has been closed: all its jobs are over", next="try again")
+        end = time.monotonic() + _ENDING
+        while (away := self._away()) is not None:
+            with suppress(LogEnded):  # its files go at this moment
+                found = self.logs.private(away)
+                if not found.over:
+                    return found
+                found.close()
+            if time.monotonic() > end:
+                raise LogEnded
+            self._conclude(away)
+            time.sleep(_PAUSE)
+        return None
 
     def _conclude(self, closed: Current) -> None:
         """Do what is left to do of the end of a log that has been closed through a replica."""
@@ -152,11 +156,6 @@ class Project:
                     self.logs.remove(registry.database, closed.uuid)
             finally:
                 registry.close()
-
-    @property
-    def log_closed(self) -> bool:
-        """Tell whether the log that was used last has been closed by others; the next use opens what there is now."""
-        return self._registry is not None and self._registry.over
 
     @property
     def reads(self) -> Reads:

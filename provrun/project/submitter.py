@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from provrun.core.records import Submitter
 from provrun.core.refs import AttemptRef, parse_ref
-from provrun.errors import DatabaseAway, Unavailable, UsageError
+from provrun.errors import DatabaseAway, LogEnded, UsageError
 from provrun.project.project import Project
 from provrun.run.processes import JOB_VARIABLE
 
@@ -61,8 +61,8 @@ def patiently(project: Project, submit: Callable[[], Result]) -> Result:
             project.close()  # the connection is no good any more
             time.sleep(pause)
             pause = min(5.0, 2 * pause)
-        except Unavailable:
-            if not project.log_closed or time.monotonic() > end:
+        except LogEnded:
+            if time.monotonic() > end:
                 raise
 
 

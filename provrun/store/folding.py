@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from provrun.errors import ProvrunError, StorageFailed, Unavailable, Unsound
+from provrun.errors import LogEnded, ProvrunError, StorageFailed, Unavailable, Unsound
 from provrun.store import operations
 from provrun.store.database import Database, LogIsClosed, LogIsOpen
 from provrun.store.entries import Entry
@@ -105,7 +105,7 @@ class Folding(Registry):
     def _detach(self) -> None:
         if self._renew is not None:
             self.over = True
-            raise Unavailable("the log has been closed: all its jobs are over", next="try again")
+            raise LogEnded
         closed = self.database.through
         self._log = self.database.through = None
         if self._on_closed is not None and closed is not None:

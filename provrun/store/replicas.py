@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import msgspec
 
-from provrun.errors import StorageFailed, Unavailable
+from provrun.errors import LogEnded, StorageFailed, Unavailable
 from provrun.store import plan
 from provrun.store.database import Database, LogIsOpen, SqliteDatabase
 from provrun.store.entries import Entry
@@ -295,7 +295,7 @@ class Logs:
             now = self.current()
             if now is not None and now.uuid == current.uuid and now != current:
                 return self._fetch(now, path)
-            raise Unavailable("the log has been closed: all its jobs are over", next="try again") from error
+            raise LogEnded from error
         except OSError as error:
             new.unlink(missing_ok=True)
             raise StorageFailed(f"copying the plan of the log failed: {error}", value=str(new)) from error

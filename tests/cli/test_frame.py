@@ -16,7 +16,8 @@ import pytest
 
 from fixtures.cli import Cli
 from provrun.cli.main import COMMANDS
-from provrun.cli.options import Command, Group
+from provrun.cli.options import Command, Face, Group, command
+from provrun.errors import LogEnded
 
 
 def commands() -> list[tuple[str, click.Command]]:
@@ -41,6 +42,27 @@ def test_help_opens_with_two_examples_of_the_command(words: str, command: click.
     assert all(f"provrun {words}" in example for example in examples)
     for option in ("--project", "--json", "-q", "--debug", "--help"):
         assert option in help
+
+
+def test_a_command_under_which_a_log_is_closed_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    calls = []
+
+    @command("provrun again", "provrun again -q", name="again")
+    def again(face: Face) -> None:
+        calls.append(face)
+        if len(calls) < 3:
+            raise LogEnded
+        face.out.answer({"calls": len(calls)}, text="done")
+
+    again.main([], standalone_mode=False, obj=Face())
+    assert capsys.readouterr().out == "done\n" and len(calls) == 3
+
+    @command("provrun never", "provrun never -q", name="never")
+    def never(face: Face) -> None:
+        raise LogEnded
+
+    with pytest.raises(LogEnded, match="closed"):
+        never.main([], standalone_mode=False, obj=Face())
 
 
 @pytest.mark.parametrize(("words", "command"), commands(), ids=lambda each: each if isinstance(each, str) else "")

@@ -80,7 +80,7 @@ def test_three_jobs_share_a_map_and_its_reduce(runs: Runs, witness: Witness) -> 
 
 
 def test_a_reduce_becomes_ready_in_another_job_with_nobody_at_home(runs: Runs, witness: Witness) -> None:
-    runs.submit("scan", work(witness, 1.0), 4)
+    runs.submit("scan", work(witness, 3.0), 4)
     runs.submit("total", ["sh", "-c", "wc -l < {scan.rows}"], params=[{}],
                 on=[Dependency(upstream="scan", kind="all")])
     runs.submit("busy", ["sleep", "0.5"], 14)
