@@ -46,9 +46,27 @@ def remove_old(project: Project, living: Collection[str]) -> None:
 
     ended = {job.uuid for job in project.reads.jobs() if job.ended is not None}
     for path, uuid in left.items():
+        if path.suffix == ".plan" and uuid not in ended:
+            _sweep(path, uuid)
         with suppress(FileNotFoundError):
             if uuid in ended or path.stat().st_mtime < time.time() - _OLD:
                 rmtree(path, ignore_errors=True) if path.is_dir() else _unlink(path)
+
+
+def _sweep(plan: Path, uuid: str) -> None:
+    """End what is left on this host of ranks that began for somebody who was killed before they had."""
+    import msgspec
+
+    from provrun.project.jobs.ranks import RankPlan
+    from provrun.run.agent import sweep
+    from provrun.run.processes import LAUNCHED
+    from provrun.run.processes import sweep as sweep_processes
+
+    with suppress(OSError, msgspec.MsgspecError):
+        supervisor = msgspec.json.decode(plan.read_bytes(), type=RankPlan).supervisor
+        if supervisor is not None and supervisor.is_gone:
+            sweep_processes(uuid, LAUNCHED)
+            sweep(uuid)
 
 
 def _unlink(path: Path) -> None:

@@ -51,6 +51,12 @@ def read_process(pid: int) -> Process | None:
     return Process(pid, fields[0].decode(), numbers[0], numbers[2], numbers[18], numbers[20] * _PAGE_KIB)
 
 
+def is_there(pid: int, started: int) -> bool:
+    """Tell whether a process that was started then still lives."""
+    process = read_process(pid)
+    return process is not None and process.state != "Z" and process.started == started
+
+
 _PAGE_KIB = os.sysconf("SC_PAGESIZE") // 1024
 
 
@@ -132,13 +138,27 @@ def mark_of(pid: int, name: str) -> bytes | None:
     return next((mark[len(start) :] for mark in _environment(pid) if mark.startswith(start)), None)
 
 
-def children() -> list[int]:
-    """List the direct children of this process."""
-    me = os.getpid()
+def proxies(launcher: int) -> int:
+    """Count the living processes through which Hydra, MPICH's launcher, starts ranks."""
+    named = (pid for pid in children(launcher) if _name(pid).startswith(b"hydra_pmi_proxy"))
+    return sum((process := read_process(pid)) is not None and process.state != "Z" for pid in named)
+
+
+def _name(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def children(pid: int | None = None) -> list[int]:
+    """List the direct children of a process, of this one if none is named."""
+    me = os.getpid() if pid is None else pid
     try:
         with open(f"/proc/{me}/task/{me}/children", "rb", buffering=0) as file:
             return [int(pid) for pid in file.read().split()]
-    except FileNotFoundError:  # a kernel built without it
+    except OSError:  # a kernel built without it, or no such process
         return [process.pid for process in table().values() if process.parent == me]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,24 @@ def test_a_launcher_that_cannot_start_the_ranks_is_replaced_by_the_next(
     project.close()
     assert (summary.exit, summary.succeeded) == (0, 6)
     assert witness.counts() == {str(x): 1 for x in range(6)}
+
+
+@pytest.mark.parametrize("mpi", ["mpich"], indirect=True)
+def test_a_launcher_whose_proxy_died_before_the_run_began_is_not_waited_for(
+    runs: Runs, mpi: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_LAUNCHER", "fork")
+    runs.submit("t", ["true"], 6)
+    shutil.copy(shutil.which("sleep") or "", tmp_path / "hydra_pmi_proxy")
+    bereft = tmp_path / "mpiexec"  # as Hydra is when its proxy has been killed
+    bereft.write_text(f"#!/bin/sh\n{tmp_path}/hydra_pmi_proxy 1.5 & exec sleep 600\n")
+    bereft.chmod(0o755)
+    project = runs.project()
+    fleet = Across([Launcher(str(bereft), "mpich"), find()], HOSTS)
+    with Supervisor(project, fleet, show=runs.heard) as supervisor:
+        summary = supervisor.run(setting())
+    project.close()
+    assert (summary.exit, summary.succeeded) == (0, 6)
 
 
 def test_without_any_launcher_that_works_the_reason_is_told(runs: Runs) -> None:

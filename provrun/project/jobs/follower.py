@@ -14,8 +14,10 @@ from provrun.project.running import Show
 from provrun.run.channel import Closed
 from provrun.run.control import Done, Listener, Said, Shown, Silent
 from provrun.run.interrupts import INTERRUPTED, Interrupts
+from provrun.run.processes import proxies
 from provrun.run.progress import Progress
 
+_LOOKS = 1.0  # seconds between looks whether the launcher can still start anything
 _BEGINNING = 300.0  # seconds that a launcher may take to start rank 0
 
 
@@ -45,6 +47,8 @@ class Follower:
         self._gone: list[int] = []
         self.shown = Progress()
         self.broken = False
+        self._looked = time.monotonic()
+        self._proxies = 0
 
     def follow(self) -> Done | None:
         """Give the last word of rank 0; None if there was none, or none that counts."""
@@ -63,10 +67,19 @@ class Follower:
                 # What its launcher ends may wait in vain for ranks that are dead.
                 self.broken = done.summary is not None and INTERRUPTED in done.summary and not self._level
                 return done
-            late = not self._listener.called and time.monotonic() > until
+            late = not self._listener.called and (time.monotonic() > until or self._is_bereft())
             if ended or late or self._gone:
                 self.broken = not ended
                 return None
+
+    def _is_bereft(self) -> bool:
+        """Tell whether Hydra has lost a proxy that was to start ranks: it waits for it until somebody ends it."""
+        if time.monotonic() < self._looked + _LOOKS:
+            return False
+        self._looked = time.monotonic()
+        there = proxies(self._launched.pid)
+        self._proxies = max(self._proxies, there)
+        return there < self._proxies
 
     def _obey(self) -> int:
         if self._interrupts.read() != self._level:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +18,12 @@ from provrun.project.running import MaxFails, RunSummary, Setting, Show, Silent,
 from provrun.run.agent import sweep
 from provrun.run.control import Done, Line
 from provrun.run.interrupts import WARNINGS, Interrupts, Person, note
+from provrun.run.job import boot_id
 from provrun.run.launcher import bound, launched_rank, local_size, without_launcher
 from provrun.run.links import Local, Remote
 from provrun.run.mpi import World
-from provrun.run.orphans import MANAGER, leave_with_launcher
-from provrun.run.processes import jobs_here
+from provrun.run.orphans import MANAGER, leave_unless_begun, leave_with_launcher
+from provrun.run.processes import is_there, jobs_here, read_process
 from provrun.run.relay import relay
 
 LEAVING = 3
@@ -29,6 +31,25 @@ LEAVING = 3
 
 _OF_A_HOST = ("SLURMD_NODENAME", "SLURM_NODEID", "SLURM_TOPOLOGY_ADDR")
 _MOMENT = 0.3  # seconds by which signals to processes of one job may be apart
+
+
+class Supervising(msgspec.Struct, frozen=True):
+    """The process that looks after a round: its host by this boot of it, its number and start."""
+
+    boot: str
+    pid: int
+    started: int
+
+    @classmethod
+    def here(cls) -> Supervising:
+        """Name this process."""
+        own = read_process(os.getpid())
+        return cls(boot_id(), os.getpid(), own.started if own is not None else 0)
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether it is known to be dead, which only its own host can know."""
+        return self.boot == boot_id() and not is_there(self.pid, self.started)
 
 
 class RankPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +66,7 @@ class RankPlan(msgspec.Struct, frozen=True, kw_only=True):
     mpi: bool
     environ: dict[str, str]
     line: str
+    supervisor: Supervising | None = None
 
     def write(self, path: Path) -> None:
         """Write the file, which only this user can read."""
@@ -75,7 +97,11 @@ def take_part(path: Path) -> None:
     rank = launched_rank(os.environ)
     # Before MPI: what it opens must not be inherited.
     local = Local(starter(project, _setting(plan, rank), rank, _environ(plan))) if rank is not None else None
+    begun = threading.Event()
+    if plan.supervisor is not None and plan.supervisor.boot == boot_id():
+        leave_unless_begun(plan.supervisor.pid, plan.supervisor.started, begun)
     world = World(len(plan.slots))
+    begun.set()
     setting = _setting(plan, world.rank)
     local = local or Local(starter(project, setting, world.rank, _environ(plan)))
     with world.together():

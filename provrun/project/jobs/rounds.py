@@ -22,7 +22,7 @@ from provrun.core.states import Outcome
 from provrun.errors import ProvrunError, Unavailable
 from provrun.project.jobs.fleets import Across, Fleet, Here
 from provrun.project.jobs.follower import Follower
-from provrun.project.jobs.ranks import LEAVING, RankPlan
+from provrun.project.jobs.ranks import LEAVING, RankPlan, Supervising
 from provrun.project.managing import SIGNALLED, STOPPED
 from provrun.project.project import Project
 from provrun.project.recovering import take_back
@@ -161,7 +161,7 @@ class Supervisor:
             start = self._fleet.start(setting.uuid, folder, sys.executable, "-P", "-m", "provrun.cli.rank", str(path))
             RankPlan(
                 project=str(self._project.root), setting=setting, slots=start.slots, nice=self._nice, mpi=start.mpi,
-                environ=self._environ, line=listener.address,
+                environ=self._environ, line=listener.address, supervisor=Supervising.here(),
             ).write(path)
             # A session of its own: Ctrl-C at the terminal reaches this process alone, which knows what is meant.
             launched = subprocess.Popen(
