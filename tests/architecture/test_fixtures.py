@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.processes import MARK, carrying
 from fixtures.repositories import git
+from fixtures.runs import until
 
 if TYPE_CHECKING:
     from fixtures.launchers import Launcher
@@ -60,6 +61,7 @@ def test_a_stray_is_seen_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = f"{MARK}=a-stray-of-this-test".encode()
     child = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
+        until(lambda: carrying(setting), "the environment of a new program is there")
         assert carrying(setting) == {child.pid: "sleep 60"}
     finally:
         child.kill()
