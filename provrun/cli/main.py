@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "export": ("provrun.cli.export", "export", "Write a page of W3C PROV about maps."),
         "prove": ("provrun.cli.verify", "prove", "Prove that a task is among those a page commits to."),
         "verify": ("provrun.cli.verify", "verify", "Check the registry, or what was published."),
+        "reproduce": ("provrun.cli.reproduce", "reproduce", "Run a sample of what was published again."),
     },
     "Project": {
         "init": ("provrun.cli.house", "init", "Make a project here or in DIR."),

@@ -65,7 +65,8 @@ class MapNodes:
             self.activity, ["Map"], started=min(starts, default=None),
             ended=None if running else max(ends, default=None), name=self.name,
             tag=[f"{key}={value}" for key, value in sorted(summary.map.tags.items())],
-            commitment=self.commitment(), position=self.position, **summary.counts(),
+            commitment=self.commitment(), position=self.position, folder=summary.folder,
+            groupedBy=sorted({name for one in summary.map.dependencies for name in one.by}), **summary.counts(),
         )
         reduces = any(one.kind in {"all", "group", "chunk"} for one in summary.map.dependencies)
         plan = self.things.recipe(summary.map.recipe_digest.hex(), summary.map.recipe, reduces=reduces)

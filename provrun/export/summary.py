@@ -62,6 +62,8 @@ class Summary:
     own_inputs: tuple[int, int] = (0, 0)
     acceptances: Sequence[AcceptanceRecord] = ()
     commitment: MapCommitment = NO_TASKS
+    folder: str | None = None
+    """Where its tasks start, relative to the root of the repository; None outside of any."""
 
     def __post_init__(self) -> None:
         self.by_key: dict[CohortKey, Part] = {c.key: part for part in self.parts for c in part.cohorts}

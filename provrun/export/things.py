@@ -67,7 +67,7 @@ class Things:
                 template=encode(list(recipe.words)) if recipe.words else None, entryPoint=recipe.function,
                 bound=encode(recipe.bound) if recipe.bound else None,
                 input=list(recipe.inputs), output=[f"{key}={path}" for key, path in sorted(recipe.outputs.items())],
-                applies="reduce" if reduces else "map",
+                applies="reduce" if reduces else "map", resultMode=None if recipe.result == "auto" else recipe.result,
             )
         return name
 

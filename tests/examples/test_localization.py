@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rdflib
@@ -14,6 +18,7 @@ import rdflib
 from fixtures.examples import EXAMPLES, Study
 from fixtures.parts import lacking
 from fixtures.repositories import git
+from provrun.core.canonical import digest_text
 
 pytestmark = pytest.mark.xdist_group("localization")
 
@@ -57,6 +62,50 @@ def test_the_published_graph_is_read_by_others(study: Study) -> None:
     prov = rdflib.Namespace("http://www.w3.org/ns/prov#")
     assert len(set(graph.subjects(rdflib.RDF.type, prov.Activity))) >= 6  # three maps, a cohort of each
     assert len(graph) < 5000  # a page, not a row per task
+
+
+def test_a_stranger_verifies_the_crate_and_runs_a_sample_of_20_again(study: Study, tmp_path: Path) -> None:
+    crate = tmp_path / "stranger" / "paper"
+    crate.parent.mkdir()
+    provrun = [sys.executable, "-m", "provrun"]
+    publish = [*provrun, "export", "average", "--format", "crate", "-o", str(crate)]
+    subprocess.run(publish, cwd=study.folder, env=study.environ, check=True, capture_output=True)
+    environ = {key: value for key, value in study.environ.items() if not key.startswith("PROVRUN")}
+
+    def ask(*words: str) -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [*provrun, *words, "--json"], cwd=crate.parent, env=environ, check=False, capture_output=True, text=True
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    assert ask("verify", "paper")[0] == 0
+    again = ["reproduce", "paper", "--sample", "20", "--nonce", "a stranger's", "--repository", str(study.folder)]
+    code, report = ask(*again)
+    assert (code, report["sample"]) == (0, 20), report
+    assert {one["verdict"] for one in report["tasks"]} == {"reproduced"}
+    assert {one["task"].partition("/")[0] for one in report["tasks"]} == {"spectrum", "ratio", "average"}
+
+
+def test_one_planted_change_is_found(study: Study, tmp_path: Path) -> None:
+    lie = tmp_path / "study"
+    shutil.copytree(study.folder / ".provrun", lie / ".provrun")
+    with sqlite3.connect(lie / ".provrun" / "registry.sqlite") as registry:
+        (map,) = registry.execute("select id from map where name='ratio'").fetchone()
+        text = '{"r":0.5}'
+        planted = text, digest_text("result", text), map
+        registry.execute("update attempt set result=?, result_digest=? where map_id=? and idx=0", planted)
+    provrun = [sys.executable, "-m", "provrun"]
+    environ = study.environ | {"PROVRUN_PROJECT": str(lie)}
+    page = [str(tmp_path / "paper.ttl"), "--leaves", str(tmp_path / "leaves.jsonl.gz")]
+    for words in (["export", "ratio", "-o", *page], ["verify", *page]):
+        subprocess.run([*provrun, *words], cwd=lie, env=environ, check=True, capture_output=True)  # the page holds
+    again = ["reproduce", *page, "--map", "ratio", "--sample", "200", "--repository", str(study.folder), "--json"]
+    done = subprocess.run(
+        [*provrun, *again], cwd=tmp_path, env=environ, check=False, capture_output=True, text=True
+    )
+    found = {one["task"]: one["verdict"] for one in json.loads(done.stdout)["tasks"]}
+    assert (done.returncode, found.pop("ratio/0")) == (6, "differs")
+    assert len(found) == 199 and set(found.values()) == {"reproduced"}
 
 
 def test_the_demo_ends_with_a_graph_and_leaves_the_repository_as_it_was(tmp_path: Path) -> None:

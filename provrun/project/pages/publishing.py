@@ -98,7 +98,7 @@ def summarised(
         summary = Summary(
             record, census, parts, reads.submissions(record.id), choose_exemplars(parts),
             summaries.own_inputs(record.id),
-            acceptances=[one for one in acceptances if one.map == record.id],
+            acceptances=[one for one in acceptances if one.map == record.id], folder=_folder(project, record),
         )
         summary.commitment = committing.commit(
             record, summary.grouping(), circumstances.__getitem__, level, None if records is None else records.write
@@ -125,6 +125,15 @@ def grouped(project: Project, record: MapRecord) -> Grouping:
         for members, tail in pool(census.cohorts.values())
     ]
     return Grouping(published, unattempted=census.unattempted > 0)
+
+
+def _folder(project: Project, record: MapRecord) -> str | None:
+    """Say where in its repository the tasks of a map start."""
+    code = project.registry.submitted_code(record.id)[1].code
+    folder = (project.root / record.workdir).resolve()
+    if code.kind != "git" or not folder.is_relative_to(code.root):
+        return None
+    return folder.relative_to(code.root).as_posix()
 
 
 def _parts(summaries: Summaries, record: MapRecord, cohorts: Sequence[Cohort]) -> list[Part]:
