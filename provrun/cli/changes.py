@@ -98,6 +98,42 @@ def delete(face: Face, name: str, force: bool) -> None:
     _answer(face, changing.delete(face.project(), name, force=force), "deleted")
 
 
+@command("provrun compact --dry-run", "provrun compact scan --output all --older 30d")
+@click.argument("maps", metavar="[MAP...]", nargs=-1, type=MapName())
+@click.option(
+    "--output", type=click.Choice(["all", "succeeded", "none"]), default="succeeded", show_default=True,
+    help="Of which attempts to drop what they printed.",
+)
+@click.option("--keep-superseded", is_flag=True, help="Keep large results and packed outputs that no longer count.")
+@click.option("--older", metavar="D", help="Only of attempts that began so long ago (30d, 12h).")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def compact(
+    face: Face, maps: tuple[str, ...], output: str, keep_superseded: bool, older: str | None, dry_run: bool
+) -> None:
+    """Drop what nobody needs any more, and give the space back.
+
+    What goes: what attempts printed, and large results and packed outputs of attempts that others have superseded.
+    What stays: every task and attempt, every digest, every accepted result; a page says the same as before. Jobs must
+    have ended.
+    """
+    import time
+
+    from provrun.core.units import parse_duration
+    from provrun.project import compacting
+
+    project = face.project()
+    before = None if older is None else int((time.time() - parse_duration(older)) * 1e6)
+    rule = compacting.Rule(output, not keep_superseded, frozenset(project.map(name).id for name in maps), before)
+    done = compacting.compact(project, rule, dry=dry_run)
+    would = "would be " if dry_run else ""
+    document = {"outputs": done.outputs, "contents": done.contents, "freed": done.freed, "dry_run": dry_run}
+    text = (
+        f"{done.outputs} captured outputs and {done.contents} superseded contents {would}dropped,"
+        f" {done.freed:,} bytes {would}freed"
+    )
+    face.out.answer(document, refs=[str(done.freed)], text=text)
+
+
 @command("provrun set scan --priority 10", "provrun set scan --task-time 2h --retries 3", name="set")
 @click.argument("name", metavar="MAP", type=MapName())
 @where

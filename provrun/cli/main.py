@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str, str]]] = {
         "pause": ("provrun.cli.changes", "pause", "Start no more tasks of a map."),
         "resume": ("provrun.cli.changes", "resume", "Start tasks of a paused map again."),
         "delete": ("provrun.cli.changes", "delete", "Delete a map that nothing builds on."),
+        "compact": ("provrun.cli.changes", "compact", "Drop captured output and what was superseded."),
         "set": ("provrun.cli.changes", "set_policy", "Change priority, limits and other policy of a map."),
     },
     "Publish": {

@@ -210,11 +210,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     code_after: int | None = None
 
 
+DROPPED = "dropped"
+"""The place of what is in no pack any more: only what it was called and its digest are kept."""
+
+
 class Artifact(msgspec.Struct, frozen=True, array_like=True):
     """Content that an attempt read or made: a file beneath the work folder, or a blob in the job's pack.
 
     ``role`` is ``input``, ``output``, ``result``; ``path`` is relative to the map's folder; ``place`` is
-    the pack location ``rank:offset:length`` or None.
+    the pack location ``rank:offset:length``, `DROPPED`, or None.
     """
 
     role: str

@@ -104,7 +104,7 @@ def view(project: Project, *, check: bool = False, fresh: float = FRESH) -> View
     def pack(uuid: str, place: str) -> bytes:
         from provrun.run import packs
 
-        return packs.read(packs.pack_path(project.root, uuid, int(place.partition(":")[0])), place)
+        return packs.read_of(project.root, uuid, place)
 
     def log(content: bytes) -> Captured:
         from provrun.run.capture import decode_log

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from provrun.core.answers import Shown
-from provrun.core.records import Artifact, AttemptRecord, MapRecord
+from provrun.core.records import DROPPED, Artifact, AttemptRecord, MapRecord
 from provrun.errors import NotFound, Refused, Unsound, UsageError
 from provrun.query.tables import replacing
 from provrun.query.view import Captured, View
@@ -48,8 +48,11 @@ def log(view: View, map: MapRecord, shown: Shown, number: int | None = None) -> 
 
 
 def logs(view: View, map: MapRecord, tasks: Iterable[Shown]) -> Iterator[Printed]:
-    """Give what the attempts that stand for some tasks printed; tasks without one are left out."""
-    return (_printed(view, map, shown.attempt) for shown in tasks if shown.attempt is not None)
+    """Give what the attempts that stand for some tasks printed; those of which nothing is there are left out."""
+    return (
+        _printed(view, map, shown.attempt) for shown in tasks
+        if shown.attempt is not None and shown.attempt.log != DROPPED
+    )
 
 
 def matching_lines(text: bytes, pattern: str) -> Iterator[bytes]:
@@ -68,7 +71,7 @@ def get(view: View, map: MapRecord, shown: Shown, folder: Path, *, force: bool =
     """
     attempt = shown.attempt
     ref = f"{map.name}/{shown.task.index}"
-    packed = [made for made in shown.artifacts if made.role == "output" and made.place is not None]
+    packed = [made for made in shown.artifacts if made.role == "output" and made.place not in (None, DROPPED)]
     if attempt is None or attempt.number != shown.task.accepted or not packed:
         lying = [str(made.path) for made in shown.artifacts if made.role == "output"]
         raise NotFound(

@@ -10,7 +10,7 @@ import msgspec
 
 from provrun.core.answers import AcceptanceRecord, FoundArtifact, Shown
 from provrun.core.canonical import Value
-from provrun.core.records import Artifact, AttemptRecord, JobRecord, MapRecord
+from provrun.core.records import DROPPED, Artifact, AttemptRecord, JobRecord, MapRecord
 from provrun.query.resolving import (
     AttemptSubject,
     CodeSubject,
@@ -208,7 +208,7 @@ def _brief(view: View, map: MapRecord, attempt: AttemptRecord, *, accepted: bool
     return {
         "attempt": attempt.number, "accepted": accepted, "outcome": attempt.outcome.word, "exit": exit_code,
         "signal": signal, "error": attempt.error, **times(attempt), "node": context.node, "job": context.job,
-        "log": attempt.log is not None,
+        "log": attempt.log not in (None, DROPPED),
     }
 
 
@@ -302,7 +302,7 @@ def _found(view: View, found: FoundArtifact) -> Document:
     name = view.map_by_id(found.map).name
     return {
         "attempt": f"{name}/{found.index}#{found.number}", "role": found.artifact.role, "name": found.artifact.name,
-        "path": found.artifact.path, "packed": found.artifact.place is not None,
+        "path": found.artifact.path, "packed": found.artifact.place not in (None, DROPPED),
     }
 
 

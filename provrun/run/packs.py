@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from provrun.errors import StorageFailed, Unsound
+from provrun.core.records import DROPPED
+from provrun.errors import NotFound, StorageFailed, Unsound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,15 @@ class Record(NamedTuple):
     place: str
     kind: int
     content: bytes
+
+
+class Dropped(NotFound):
+    """Content is in no pack any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it was dropped by provrun compact: only its digest is kept", next="provrun rerun makes it again"
+        )
 
 
 def pack_path(project: StrPath, job: str, rank: int) -> Path:
@@ -175,6 +185,13 @@ def read(path: StrPath, place: str) -> bytes:
     return found.content
 
 
+def read_of(project: StrPath, job: str, place: str) -> bytes:
+    """Read the record at a place of a job's packs; raise `Dropped` when it is there no more."""
+    if place == DROPPED:
+        raise Dropped
+    return read(_pack(project, job, int(place.partition(":")[0])), place)
+
+
 def blob_reader(project: StrPath, blobs: Mapping[str, tuple[str, str]]) -> Callable[[str], bytes]:
     """Give what reads blobs by digest (hex); ``blobs`` says for each the job's uuid and the place in its packs."""
 
@@ -183,7 +200,7 @@ def blob_reader(project: StrPath, blobs: Mapping[str, tuple[str, str]]) -> Calla
             job, place = blobs[digest]
         except KeyError:
             raise Unsound(f"nothing says where the content {digest} lies", value=digest) from None
-        data = read(_pack(project, job, int(place.partition(":")[0])), place)
+        data = read_of(project, job, place)
         if sha256(data).hexdigest() != digest:
             raise Unsound(f"the content at {place} of job {job} is not what was recorded", value=digest)
         return data

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from provrun.core.canonical import NotAValue, digest_text, encode
+from provrun.core.records import DROPPED
 from provrun.project.pages.reruns import Made
 
 if TYPE_CHECKING:
@@ -141,7 +142,10 @@ class InRegistry:
             return None
         job = self._reads.context(attempt.context).job_uuid
         made = self._reads.artifacts(record.id, index, number)
-        places = {one.digest.hex(): (job, one.place) for one in made if one.role == "result" and one.place}
+        places = {
+            one.digest.hex(): (job, one.place) for one in made
+            if one.role == "result" and one.place and one.place != DROPPED
+        }
         for _, place in places.values():
             self._link(job, int(place.split(":", 1)[0]))
         folder = self._project.root / record.workdir
