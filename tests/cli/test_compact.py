@@ -72,7 +72,7 @@ def test_what_goes_is_said_and_what_counts_stays(study: Cli) -> None:
     assert study("logs", "long").exit == 0
     assert not any(one["log"] for one in study("show", "long/1", "--json").json["history"])
     assert study("get", "packed/1", "-o", "again").exit == 0
-    assert (study.folder / "again" / "out" / "1.txt").read_text().splitlines()[-1] == "3000"
+    assert (study.folder / "again" / "out" / "2.txt").read_text().splitlines()[-1] == "3000"
     assert study("compact", "--json").json == {"outputs": 0, "contents": 0, "freed": 0, "dry_run": False}
     assert study("compact", "--output", "all", "--json").json["outputs"] == 3
     assert study("logs", "fails/1").exit == 4
