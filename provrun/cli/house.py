@@ -101,6 +101,26 @@ def check(face: Face) -> int:
     return 6 if found else 0
 
 
+@command("provrun db backup study.sqlite", "provrun db backup /backup/$(date +%F).sqlite --json", parent=db)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(face: Face, file: Path) -> None:
+    """Write the whole registry, as of one moment, to a new SQLite FILE; runs may go on meanwhile.
+
+    Captured output and large results lie in .provrun/packs, which never change once written: copy that folder, too.
+    """
+    from provrun.project.backup import backup as write
+
+    project = face.project()
+    saved = write(project, file)
+    text = f"{file}: {saved.maps} maps, {saved.tasks} tasks, {saved.size:,} bytes"
+    if saved.packs:
+        text += f"\nnot in it: {saved.packs:,} bytes of outputs and large results in {project.dir / 'packs'}"
+    document = {
+        "file": str(file), "maps": saved.maps, "tasks": saved.tasks, "size": saved.size, "packs": saved.packs,
+    }
+    face.out.answer(document, refs=[str(file)], text=text)
+
+
 @command('eval "$(provrun completion bash)"', "provrun completion fish > ~/.config/fish/completions/provrun.fish")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(face: Face, shell: str) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 from fixtures.cli import Cli
 from fixtures.repositories import git
+from fixtures.runs import until
 
 
 def test_init_makes_a_project_that_git_does_not_see(cli: Cli) -> None:
@@ -117,3 +124,65 @@ def test_a_missing_registry_is_exit_69(cli: Cli) -> None:
     (cli.folder / ".provrun" / "registry.sqlite").unlink()
     done = cli("db", "current", "--json")
     assert (done.exit, done.error["code"]) == (69, "unavailable")
+
+
+def dumped(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Read all rows of a registry in a SQLite file; what is open there is not of interest."""
+    with closing(sqlite3.connect(path)) as database:
+        tables = [row[0] for row in database.execute("select name from sqlite_master where type='table' order by name")]
+        return {name: sorted(database.execute(f"select * from {name}"), key=repr) for name in tables if name != "log"}
+
+
+def test_a_backup_is_the_whole_registry_and_can_be_restored(cli: Cli, tmp_path: Path) -> None:
+    assert cli("submit", "scan", "--param", "x=0:5", "--", "echo", "{x}").exit == 0
+    assert cli("run").exit == 0
+    copy = tmp_path / "copy.sqlite"
+    done = cli("db", "backup", str(copy), "--json")
+    assert done.exit == 0
+    assert {key: done.json[key] for key in ("file", "maps", "tasks")} == {"file": str(copy), "maps": 1, "tasks": 5}
+    assert done.json["size"] == copy.stat().st_size and done.json["packs"] > 0
+    assert dumped(copy) == dumped(cli.folder / ".provrun" / "registry.sqlite")
+    assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == ["copy.sqlite"]
+    again = cli("db", "backup", str(copy), "--json")
+    assert again.exit == 5 and "there already" in again.error["message"]
+    page = cli("export").out
+    (cli.folder / ".provrun" / "registry.sqlite").unlink()
+    shutil.copy(copy, cli.folder / ".provrun" / "registry.sqlite")
+    assert cli("export").out == page and cli("verify").exit == 0 and cli("logs", "scan/3").out.endswith("3\n")
+
+
+def test_a_backup_of_postgresql_is_a_registry_in_sqlite(cli: Cli, postgres_url: str, tmp_path: Path) -> None:
+    assert cli("init", "--db", postgres_url).exit == 0
+    assert cli("submit", "scan", "--param", "x=0:5", "--", "echo", "{x}").exit == 0
+    assert cli("run").exit == 0
+    page = cli("export").out
+    copy = tmp_path / "copy.sqlite"
+    assert cli("db", "backup", str(copy)).exit == 0
+    other = Cli(tmp_path / "other")
+    other.folder.mkdir()
+    assert other("init").exit == 0
+    shutil.copy(copy, other.folder / ".provrun" / "registry.sqlite")
+    assert other("db", "check").exit == 0
+    assert sorted(other("export").out) != [] and other("verify").exit == 0
+    assert other("tasks", "scan", "-q").out == cli("tasks", "scan", "-q").out
+    assert other("export").out.count("pr:Attempt") == page.count("pr:Attempt")
+
+
+def test_a_backup_has_what_jobs_have_recorded_through_a_log(cli: Cli, tmp_path: Path) -> None:
+    log = {"PROVRUN_LOG": "always", "PROVRUN_SCRATCH": str(tmp_path / "scratch")}
+    assert cli("submit", "scan", "--param", "x=0:5", "--", "echo", "{x}").exit == 0
+    assert cli("run", PROVRUN_HOST="node1", **log).exit == 0
+    assert cli("submit", "slow", "--", "sleep", "600").exit == 0
+    environ = {**os.environ, "PROVRUN_HOST": "node1", **log}
+    run = subprocess.Popen([sys.executable, "-m", "provrun", "run", "-q"], cwd=cli.folder, env=environ)
+    try:
+        until(lambda: cli("tasks", "slow", "--state", "running", "-q", **log).out, "it runs")
+        copy = tmp_path / "copy.sqlite"
+        assert cli("db", "backup", str(copy), **log).exit == 0
+        with closing(sqlite3.connect(copy)) as database:
+            assert database.execute("select count(*) from attempt").fetchone() == (5,)
+            assert database.execute("select count(*) from task where state=2").fetchone() == (1,)
+            assert database.execute("select count(*) from log where open=1").fetchone() == (0,)
+    finally:
+        run.terminate()
+        run.wait()
