@@ -35,16 +35,22 @@ FORMATS = ("turtle", "trig", "nt", "jsonld", "provn", "provjson", "provxml", "do
     "--leaves", type=click.Path(path_type=Path, dir_okay=False),
     help="Write the record of every task that the page commits to; compressed if the name ends in .gz or .zst.",
 )
+@click.option(
+    "--level", type=click.Choice(["map", "task"]), default="map", show_default=True,
+    help="Cohorts only, or every attempt too: as large as the study.",
+)
 @click.option("--salt", is_flag=True, help="Salt the records, so that nobody can guess the parameters in them.")
 @click.option("--revises", type=click.Path(path_type=Path, exists=True), help="An earlier export that this replaces.")
 def export(
     face: Face, maps: tuple[str, ...], output: Path | None, format: str, figures: tuple[Path, ...],
-    revises: Path | None, leaves: Path | None, salt: bool,
+    revises: Path | None, leaves: Path | None, salt: bool, level: str,
 ) -> None:
     """Write a page of W3C PROV about maps and all they build on (default: all maps).
 
     Ten million tasks make a page of a few dozen nodes: attempts that share code, environment, inputs and outcome
     stand as one cohort. The same registry gives the same bytes, whenever and wherever it is exported.
+
+    With --level task every attempt follows as an activity of its own cohort, streamed: a graph for queries.
 
     The page commits to every task. Print its digest in the paper: `provrun verify FILE --digest HEX` then tells
     whether a page is the one that was meant.
@@ -55,14 +61,16 @@ def export(
     if format == "crate":
         if leaves is not None:
             raise UsageError("a crate has the leaves in it", value=str(leaves), next="leave out --leaves")
+        if level == "task":
+            raise UsageError("a crate is of cohorts", value=level, next="leave out --level, or name another --format")
         _crate(face, project, maps, output, figures, revises, salt)
         return
     on_stdout = output is None
     done = write(
         project, maps, format=format, path=output, figures=figures, revises=revises,
-        write=sys.stdout.write if on_stdout else None, leaves=leaves, salt=salt,
+        write=sys.stdout.write if on_stdout else None, leaves=leaves, salt=salt, tasks=level == "task",
     )
-    told = f"page digest {done.digest}"
+    told = f"page digest {done.digest}" if level == "map" else "no page digest: a page without --level task has it"
     if on_stdout:
         face.out.say(told)
         return
@@ -70,7 +78,7 @@ def export(
     face.out.answer(
         {
             "maps": done.maps, "path": str(output), "format": format, "snapshot": done.snapshot,
-            "digest": done.digest, "leaves": None if leaves is None else str(leaves),
+            "digest": done.digest or None, "leaves": None if leaves is None else str(leaves), "level": level,
         },
         refs=done.maps, text=f"{', '.join(written)}: {', '.join(done.maps)}\n{told}",
     )

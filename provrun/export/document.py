@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provrun.core.history import Circumstances
@@ -48,6 +48,7 @@ class Built:
     node: QualifiedName
     snapshot: str
     digest: str = ""
+    maps: Mapping[str, MapNodes] = field(default_factory=dict)
     _statements: list[rdf.Triple] | None = None
 
     @property
@@ -94,7 +95,7 @@ def build(
             if nodes[map].summary.results:
                 page.derived(name, nodes[map].results)
     node = _itself(page, things, snapshot, revises)
-    return Built(page, node, snapshot)
+    return Built(page, node, snapshot, maps=nodes)
 
 
 def _itself(page: Page, things: Things, snapshot: str, revises: str | None) -> QualifiedName:

@@ -169,6 +169,11 @@ class Prefixes:
         """Declare what `short` has used so far."""
         return "".join(f"@prefix {prefix}: <{iri}> .\n" for prefix, iri in sorted(self._used.items()))
 
+    def declarations_of_all(self) -> str:
+        """Declare whatever `short` may use."""
+        self._used.update(self._namespaces)
+        return self.declarations()
+
 
 def _blocks(statements: Iterable[Triple], prefixes: Prefixes, indent: str = "") -> Iterator[str]:
     for subject, about in groupby(statements, key=lambda triple: triple.subject):
@@ -179,12 +184,20 @@ def _blocks(statements: Iterable[Triple], prefixes: Prefixes, indent: str = "") 
         yield f"{indent}{prefixes.short(subject)} " + f" ;\n{indent}    ".join(lines) + " .\n"
 
 
-def write_turtle(statements: Iterable[Triple], namespaces: Mapping[str, str]) -> Iterator[str]:
-    """Write Turtle: a block for each subject, declared prefixes are those in use."""
+def write_turtle(
+    statements: Iterable[Triple], namespaces: Mapping[str, str], *, whole: bool = True
+) -> Iterator[str]:
+    """Write Turtle: a block for each subject, declared prefixes are those in use; all, if the text is not whole yet."""
     prefixes = Prefixes(namespaces)
     blocks = list(_blocks(statements, prefixes))
-    yield prefixes.declarations()
+    yield prefixes.declarations() if whole else prefixes.declarations_of_all()
     for block in blocks:
+        yield "\n" + block
+
+
+def more_turtle(statements: Iterable[Triple], namespaces: Mapping[str, str]) -> Iterator[str]:
+    """Write more of a Turtle text whose prefixes are declared."""
+    for block in _blocks(statements, Prefixes(namespaces)):
         yield "\n" + block
 
 
@@ -206,7 +219,7 @@ def write_trig(
 
 
 def write_jsonld(statements: Iterable[Triple]) -> Iterator[str]:
-    """Write expanded JSON-LD: typed literals, no context to fetch."""
+    """Write expanded JSON-LD: typed literals, no context to fetch; an object whenever another subject follows."""
     separator = "[\n"
     for subject, about in groupby(statements, key=lambda triple: triple.subject):
         node: dict[str, object] = {"@id": subject}

@@ -46,30 +46,38 @@ class Published(NamedTuple):
 def export(
     project: Project, names: Sequence[str] = (), *, format: str = "turtle", path: Path | None = None,
     figures: Sequence[Path] = (), revises: Path | None = None, write: Callable[[str], object] | None = None,
-    leaves: Path | None = None, salt: bool = False,
+    leaves: Path | None = None, salt: bool = False, tasks: bool = False,
 ) -> Published:
     """Write a page about maps and all they build on (all maps if none is named) to a file, or through ``write``.
 
-    ``leaves`` gets the records of all tasks; with ``salt`` nobody can guess a record that he was not given. Nothing is
+    ``leaves`` gets the records of all tasks; with ``salt`` nobody can guess a record that he was not given. With
+    ``tasks`` every attempt follows the page, streamed in constant memory; such a file states no digest. Nothing is
     written when a law of provenance is broken or a file cannot be read.
     """
     with leaves_file(leaves) as records:
-        summaries, built = summarised(project, names, figures=figures, revises=revises, records=records, salt=salt)
+        summaries, built = summarised(
+            project, names, figures=figures, revises=revises, records=records, salt=salt, exemplars=not tasks
+        )
         require(summaries, built)
-        built.seal()
         maps = [one.map.name for one in summaries]
-        chunks = FORMATS[format](built)
+        if tasks:
+            from provrun.project.pages.task_level import stream
+
+            chunks = stream(project, format, summaries, built)
+        else:
+            built.seal()
+            chunks = FORMATS[format](built)
         if path is not None:
             _write_whole(path, chunks)
         elif write is not None:
-            for chunk in list(chunks):
+            for chunk in chunks if tasks else list(chunks):
                 write(chunk)
     return Published(maps, built.snapshot, built.digest, path, leaves)
 
 
 def summarised(
     project: Project, names: Sequence[str] = (), *, figures: Sequence[Path] = (), revises: Path | None = None,
-    records: LeavesFile | None = None, salt: bool = False,
+    records: LeavesFile | None = None, salt: bool = False, exemplars: bool = True,
 ) -> tuple[list[Summary], Built]:
     """Count maps and all they build on, upstream first, and build their page; ``records`` takes those of all tasks."""
     registry = project.registry
@@ -105,7 +113,8 @@ def summarised(
         )
         if records is not None:
             records.end_map()
-        told.append(Told(summary, [_exemplar(reads, record, one.task, by_id) for one in summary.exemplars], level))
+        shown = [exemplar(reads, record, one.task, by_id) for one in summary.exemplars] if exemplars else []
+        told.append(Told(summary, shown, level))
     built = build(
         registry.uuid, told, _known(reads, summaries, project.config.text("orcid") or None), circumstances,
         figures=[_figure(one) for one in figures], leaves=_leaves(chosen),
@@ -160,7 +169,8 @@ def _members(reads: Reads, record: MapRecord) -> Callable[[int], Iterable[int]]:
     return members
 
 
-def _exemplar(reads: Reads, record: MapRecord, index: int, names: Mapping[int, str]) -> Exemplar:
+def exemplar(reads: Reads, record: MapRecord, index: int, names: Mapping[int, str]) -> Exemplar:
+    """Give a task in full; ``names`` are those of maps on the page."""
     shown = reads.shown(record.id, index)
     assert shown is not None, f"{record.name}/{index} is gone"
     attempts = reads.attempts(record.id, index)
