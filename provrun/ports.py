@@ -27,6 +27,9 @@ from provrun.core.records import (
     Ended,
     JobRecord,
     MapRecord,
+    Match,
+    Origin,
+    TakenOver,
 )
 from provrun.core.states import State
 
@@ -95,6 +98,12 @@ class Claims(Interning, Protocol):
     def release(self, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
         """Give back claimed tasks that never started; their attempt numbers are not used up."""
 
+    def take_over(self, map: int, job: int | None, matches: Sequence[Match]) -> TakenOver:
+        """Give tasks of a map results that attempts of other maps made, as far as both are as they were found.
+
+        The tasks are pending, or held by the job and not started.
+        """
+
     def held(self, job: int) -> list[tuple[int, int, int]]:
         """Give the tasks a job holds as (map, index, number); whatever else it believes to hold was cancelled."""
 
@@ -146,6 +155,10 @@ class Reads(Protocol):
 
     def measured(self, map: int, limit: int) -> list[tuple[int, int | None]]: ...
 
+    def origins(self, map: int, indices: Iterable[int]) -> dict[int, Origin]: ...
+
+    def reusing(self, map: str, index: int, limit: int) -> list[tuple[int, int]]: ...
+
     def artifacts(self, map: int, index: int, number: int) -> list[Artifact]: ...
 
     def with_digest(self, first: bytes, last: bytes, limit: int) -> list[FoundArtifact]: ...
@@ -179,6 +192,9 @@ class Reads(Protocol):
     def codes(self) -> list[Interned]: ...
 
     def host(self, digest: str) -> Host: ...
+
+    @property
+    def uuid(self) -> str: ...
 
     def map_name(self, id: int) -> str: ...
 

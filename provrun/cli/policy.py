@@ -24,10 +24,11 @@ _OPTIONS = (
     click.option("--pass-env", metavar="NAME", multiple=True, help="Pass this variable of the shell on to the tasks."),
     click.option("--code", metavar="record|pin|clean", help="pin runs a checkout of this tree, clean no dirty one."),
     click.option("--uses", metavar="PATH", multiple=True, help="A file whose change makes results stale."),
+    click.option("--reuse", is_flag=True, default=None, help="Take over results that other maps have of equal tasks."),
 )
 _NAMES = (
     "cores", "ranks", "task_nodes", "gpus", "task_time", "task_memory", "retries", "retry_time", "retry_memory",
-    "checkpoint", "isolate", "pass_env", "code", "uses",
+    "checkpoint", "isolate", "pass_env", "code", "uses", "reuse",
 )
 
 

@@ -103,10 +103,13 @@ def _run(
 
 def told(summary: RunSummary) -> str:
     """Say in words what a run did."""
+    if summary.job is None and summary.reused:
+        return f"nothing to run: {summary.reused} reused" + (f"; {summary.reason}" if summary.reason else "")
     if summary.job is None:
         return f"nothing to run: {summary.reason}" if summary.reason else "nothing to run"
     words = [f"{summary.succeeded} succeeded"]
-    words += [f"{n} {word}" for n, word in ((summary.failed, "failed"), (summary.lost, "lost")) if n]
+    rest = ((summary.reused, "reused"), (summary.failed, "failed"), (summary.lost, "lost"))
+    words += [f"{n} {word}" for n, word in rest if n]
     words += [f"{summary.noresult} without a result"] if summary.noresult else []
     text = ", ".join(words) + f" in {summary.seconds:.1f} s ({summary.tasks_per_second:.0f} tasks/s)"
     return f"{text}; ended with tasks left: {summary.reason}" if summary.reason else text

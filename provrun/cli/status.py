@@ -148,7 +148,8 @@ def _print(face: Face, documents: Sequence[Document]) -> None:
         }
         for document in documents
     ]
-    columns = ["name", "state", *COUNTS, "stale", "noresult", "rate", "left", "core_hours"]
+    reused = ["reused"] if any(document["reused"] for document in documents) else []
+    columns = ["name", "state", *COUNTS, *reused, "stale", "noresult", "rate", "left", "core_hours"]
     face.out.rows("maps", rows, ref="name", columns=columns, headings=["map", *columns[1:-1], "core-h"])
 
 

@@ -177,6 +177,7 @@ def _told(submitted: Submitted) -> str:
     lines = [*_parameters(submitted.preview), *_first(submitted.preview)]
     tasks = f"{_counted(added.added, 'task')} added, {added.existing} there already, {added.total} in all"
     lines.append(f"{submitted.name}: {tasks}")
+    lines += [f"{_counted(added.reused, 'result')} of other maps reused"] if added.reused else []
     lines += [f"{added.stale} results are stale; provrun why {submitted.name} says why"] if added.stale else []
     lines += [f"{name} grew by {_counted(count, 'task')}" for name, count in added.grown.items()]
     lines += [f"changed {change}" for change in submitted.changes]

@@ -35,7 +35,8 @@ class ContextRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Tally(msgspec.Struct, frozen=True):
     """Ended attempts of one map, context and outcome, added up; ``wall``, ``first`` and ``last`` in microseconds.
 
-    ``accepted`` of them are the result of their task, ``noresult`` of these brought none.
+    ``accepted`` of them are the result of their task, ``noresult`` of these brought none. ``taken`` results were made
+    by attempts of other maps and are no attempts here; ``reused`` of them, among the accepted, are in use still.
     """
 
     map: int
@@ -47,6 +48,8 @@ class Tally(msgspec.Struct, frozen=True):
     wall: int
     first: int | None
     last: int | None
+    taken: int = 0
+    reused: int = 0
 
 
 class Shown(msgspec.Struct, frozen=True):

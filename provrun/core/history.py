@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from provrun.core.records import Origin
 from provrun.core.states import Outcome, State
 
 
@@ -22,8 +23,15 @@ class Tried(NamedTuple):
     trail: str | None
 
 
+class Reused(NamedTuple):
+    """A result that an attempt of another map made: what that attempt was, and which."""
+
+    made: Tried
+    origin: Origin
+
+
 class History(NamedTuple):
-    """One task, by its index, and its ended attempts, by number."""
+    """One task, by its index, and its ended attempts, by number; ``reused`` is the result it has from elsewhere."""
 
     task: int
     params: str
@@ -31,6 +39,7 @@ class History(NamedTuple):
     accepted: int
     upstream: int | None
     attempts: list[Tried]
+    reused: Reused | None = None
 
     @property
     def shown(self) -> Tried | None:

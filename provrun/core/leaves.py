@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 from provrun.core.canonical import NotAValue, decode_canonical, digest, encode
 from provrun.core.cohorts import CohortKey, GroupKey
 from provrun.core.merkle import BadSums, Sums
+from provrun.core.records import Origin
 from provrun.core.states import Outcome, State
 
 VERSION = 1
@@ -45,7 +46,7 @@ class Read(NamedTuple):
     map: str
     tasks: int
     digest: str
-    listed: Sequence[tuple[int, int, str | None]] | None
+    listed: Sequence[tuple[int, int | None, str | None]] | None
 
 
 class Ran(NamedTuple):
@@ -65,10 +66,11 @@ class Ran(NamedTuple):
     own: Sequence[str] = ()
     outputs: Mapping[str, tuple[str, int]] = {}
     reads: Sequence[Read] = ()
+    origin: Origin | None = None
 
 
-def read_of(map: str, listed: Sequence[tuple[int, int, str | None]]) -> Read:
-    """Make the record of upstream attempts (index, attempt, result digest) that were read."""
+def read_of(map: str, listed: Sequence[tuple[int, int | None, str | None]]) -> Read:
+    """Make the record of upstream attempts (index, attempt, result digest) that were read; None: a reused result."""
     in_order = sorted(listed)
     whole = digest("reads", [list(one) for one in in_order]).hex()
     return Read(map, len(in_order), whole, in_order if len(in_order) <= MOST_LISTED else None)
@@ -115,6 +117,10 @@ def write(
             f'{{{_NO_ATTEMPT},"index":{index},"inputs":null,"level":{level},"map":{map},{_NO_ORIGIN},"params":{params},'
             f'"reads":null,"result":null,"salt":{salt},"started":null,"state":"{state}","v":1,"wall_us":null}}'
         )
+    if shown.origin is not None:
+        return _reused(
+            shown, shown.origin, map=map, index=index, params=params, level=level, defaults=defaults, salt=salt
+        )
     if not (others or shown.own or shown.outputs or shown.reads):
         # Nearly all tasks are so, and ten million are written: one text at once.
         outcome, detail, started, wall, cpu, rss, result = shown[4:11]
@@ -134,6 +140,22 @@ def write(
         f'{{"attempt":{shown.number},"attempts":{1 + len(others)},{head},"defaults":{defaults},{middle},'
         f'"history":[{history}],"index":{index},{_inputs(shown)},"level":{level},"map":{map},{_outcome(shown)},'
         f'"params":{params},{tail},"salt":{salt},{_started(shown)},"state":"{state}","v":1,{_wall(shown)}}}'
+    )
+
+
+def _reused(
+    made: Ran, origin: Origin, *, map: str, index: int, params: str, level: int, defaults: str, salt: str
+) -> str:
+    """Write the record of a task whose result an attempt of another map made: times and use are that one's."""
+    *_, reads = _parts(made)
+    by = encode({
+        "attempt": origin.attempt, "index": origin.task, "map": origin.map, "registry": origin.registry,
+    })
+    return (
+        f'{{"attempt":null,"attempts":0,"code":{made.code},"cpu_us":null,"defaults":{defaults},"detail":null,'
+        f'"ended":null,"environment":{made.environment},"history":[],"index":{index},{_inputs(made)},"level":{level},'
+        f'"map":{map},"max_rss":null,"origin":{by},"outcome":"{made.outcome.word}","outputs":{_outputs(made)},'
+        f'"params":{params},{reads},"salt":{salt},"started":null,"state":"succeeded","v":1,"wall_us":null}}'
     )
 
 
@@ -164,10 +186,13 @@ def _inputs(one: Ran) -> str:
 
 
 def _outcome(one: Ran) -> str:
-    outputs = encode({
+    return f'"max_rss":{_number(one.max_rss)},"origin":null,"outcome":"{one.outcome.word}","outputs":{_outputs(one)}'
+
+
+def _outputs(one: Ran) -> str:
+    return encode({
         name: {"digest": sha, "size": size} for name, (sha, size) in one.outputs.items()
     }) if one.outputs else "{}"
-    return f'"max_rss":{_number(one.max_rss)},"origin":null,"outcome":"{one.outcome.word}","outputs":{outputs}'
 
 
 def _started(one: Ran) -> str:

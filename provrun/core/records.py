@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,8 @@ ResultMode = Literal["auto", "stdout-json", "stdout-text", "file", "none"]
 DependencyKind = Literal["each", "group", "chunk", "all", "after"]
 OnFailed = Literal["wait", "skip"]
 CodePolicy = Literal["record", "pin", "clean"]
+REUSED = -2
+"""The number under which a result stands that an attempt of another map made; no attempt of its task has it."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pass_env: tuple[str, ...] = ()
     code: CodePolicy = "record"
     uses: tuple[str, ...] = ()
+    reuse: bool = False
 
     @property
     def width(self) -> int:
@@ -152,7 +155,8 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A task as it stands; ``params`` is canonical JSON text with inherited parameters merged in.
 
-    ``attempts`` is the number of the last attempt begun, ``accepted`` the number of the accepted one (0: none),
+    ``attempts`` is the number of the last attempt begun, ``accepted`` the number of the accepted one (0: none,
+    `REUSED`: the result was made by an attempt of another map),
     ``upstream`` the index of the upstream task (``each``) or the number of the group or chunk.
     """
 
@@ -191,6 +195,47 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
     took: float | None = None
     outlived: float | None = None
     losses: int = 0
+
+
+class Origins(NamedTuple):
+    """A map whose results may be taken over: those of attempts under these circumstances (ids of contexts)."""
+
+    map: int
+    contexts: tuple[int, ...]
+
+
+class Sought(NamedTuple):
+    """A task for which a result is sought: parameters, upstream number, and the trail of what it would read."""
+
+    task: int
+    params: str
+    upstream: int | None
+    trail: str | None
+
+
+class Match(NamedTuple):
+    """A task, and the accepted result of a task of another map that can be its result: map, index, number."""
+
+    task: int
+    map: int
+    origin: int
+    number: int
+
+
+class TakenOver(NamedTuple):
+    """The tasks that have got results of others, and how many tasks became pending by it."""
+
+    tasks: tuple[int, ...]
+    promoted: int
+
+
+class Origin(NamedTuple):
+    """The attempt that made a reused result: uuid of its registry, map, index, number."""
+
+    registry: str
+    map: str
+    task: int
+    attempt: int
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

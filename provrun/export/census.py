@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, cast
 
 from provrun.core.canonical import decode
-from provrun.core.cohorts import CohortKey, cohort_of
-from provrun.core.history import Circumstances, History, Tried
+from provrun.core.cohorts import CohortKey, GroupKey, cohort_of, reused
+from provrun.core.history import Circumstances, History, Reused, Tried
+from provrun.core.records import REUSED
 from provrun.core.states import Outcome, State
 from provrun.export.parameters import Parameters
 
@@ -84,26 +85,46 @@ class Cohort:
                 self.members.append(Named(history.task, attempt.number))
 
 
+class Taken:
+    """The tasks of one map that have results of attempts of another map, under one key, counted."""
+
+    def __init__(self, key: GroupKey, around: Circumstances) -> None:
+        self.key = key
+        self.around = around
+        self.tasks = 0
+        self.noresult = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def add(self, made: Tried) -> None:
+        """Count one task, whose result this attempt made."""
+        self.tasks += 1
+        self.noresult += made.result_digest is None
+        if made.started is not None:
+            self.first = made.started if self.first is None else min(self.first, made.started)
+            self.last = max(self.last or 0, made.started + (made.wall or 0))
+
+
 class ReadPart(NamedTuple):
-    """A part of an upstream map that a cohort read: ``kind`` is ``accepted`` or ``superseded``."""
+    """A part of an upstream map that a cohort read: ``kind`` is ``accepted``, ``superseded`` or ``reused``."""
 
     map: int
     kind: str
-    cohort: CohortKey
+    key: CohortKey | GroupKey
 
 
 class Standing:
     """Where each task of a map that others read stands: number and cohort of its accepted attempt."""
 
     def __init__(self) -> None:
-        self.keys: list[CohortKey] = []
-        self._positions: dict[CohortKey, int] = {}
-        self._number = array("I")
+        self.keys: list[CohortKey | GroupKey] = []
+        self._positions: dict[CohortKey | GroupKey, int] = {}
+        self._number = array("i")
         self._position = array("H")
         self._older: dict[tuple[int, int], int] = {}
 
-    def add(self, number: int, key: CohortKey | None) -> None:
-        """Add the next task; ``number`` 0 and no key where it has no accepted attempt."""
+    def add(self, number: int, key: CohortKey | GroupKey | None) -> None:
+        """Add the next task; ``number`` 0 and no key where it has no accepted attempt, the group's if it is reused."""
         self._number.append(number)
         self._position.append(UNATTEMPTED if key is None else self._intern(key))
 
@@ -111,23 +132,23 @@ class Standing:
         """Add a successful attempt that no longer counts."""
         self._older[index, number] = self._intern(key)
 
-    def accepted(self, index: int) -> CohortKey | None:
-        """Give the cohort of a task's accepted attempt."""
+    def accepted(self, index: int) -> CohortKey | GroupKey | None:
+        """Give the cohort of a task's accepted attempt, or the group of its reused result."""
         position = self._position[index]
         return None if position == UNATTEMPTED else self.keys[position]
 
-    def read(self, index: int, number: int) -> tuple[str, CohortKey] | None:
+    def read(self, index: int, number: int) -> tuple[str, CohortKey | GroupKey] | None:
         """Give the part of the map in which an attempt lies that was read."""
         key = self.accepted(index)
         if key is not None and self._number[index] == number:
-            return "accepted", key
+            return kind_of(key), key
         position = self._older.get((index, number))
         return None if position is None else ("superseded", self.keys[position])
 
     def __len__(self) -> int:
         return len(self._number)
 
-    def _intern(self, key: CohortKey) -> int:
+    def _intern(self, key: CohortKey | GroupKey) -> int:
         position = self._positions.get(key)
         if position is None:
             position = self._positions[key] = len(self.keys)
@@ -149,6 +170,7 @@ class Census:
         self._members = members
         self._keys: dict[tuple[int, Outcome, int], Cohort] = {}
         self.cohorts: dict[CohortKey, Cohort] = {}
+        self.taken: dict[GroupKey, Taken] = {}
         self.states: Counter[State] = Counter()
         self.standing = Standing() if read_by_others else None
         self.params = Parameters()
@@ -165,6 +187,9 @@ class Census:
         self.states[history.state] += 1
         params = _params(history.params)
         self.params.add(params)
+        if history.reused is not None:
+            self._count_reused(history.reused)
+            return
         shown = history.shown
         if shown is None:
             self.unattempted += 1
@@ -199,6 +224,16 @@ class Census:
                         cohort.recovered[home.key] += 1
             if attempt.trail is not None:
                 self._count_reads(cohort, attempt, history)
+
+    def _count_reused(self, found: Reused) -> None:
+        around, origin = self._circumstances[found.made.context], found.origin
+        key = reused(origin.registry, origin.map, around.code, around.environment, around.inputs)
+        taken = self.taken.get(key)
+        if taken is None:
+            taken = self.taken[key] = Taken(key, around)
+        taken.add(found.made)
+        if self.standing is not None:
+            self.standing.add(REUSED, key)
 
     def _count_other(self, history: History, attempt: Tried, cohort: Cohort, home: Cohort, shown: Tried) -> None:
         if attempt.number < history.attempts[-1].number:
@@ -240,6 +275,8 @@ class Census:
             if part is not None:
                 cohort.reads[ReadPart(map, *part)] += 1
                 cohort.stale_reads[map] += part[0] == "superseded"
+            elif second == REUSED:
+                cohort.stale_reads[map] += 1  # the task has been executed since
 
     def _count_many(self, cohort: Cohort, map: int, standing: Standing, read: int, history: History) -> None:
         """Count what a long reduce read: its members, as many as it said, by where they stand."""
@@ -247,7 +284,7 @@ class Census:
         found = Counter(key for key in map_accepted(standing, chosen) if key is not None)
         cohort.expected[map] += read
         for key, n in found.items():
-            cohort.reads[ReadPart(map, "accepted", key)] += n
+            cohort.reads[ReadPart(map, kind_of(key), key)] += n
         # Fewer or more than it read: some of them were run again or added since.
         cohort.stale_reads[map] += abs(read - sum(found.values()))
 
@@ -257,6 +294,11 @@ def _params(text: str) -> dict[str, object]:
     return cast("dict[str, object]", decode(text) if '"$' in text else json.loads(text))
 
 
-def map_accepted(standing: Standing, indices: Iterable[int]) -> Iterable[CohortKey | None]:
+def kind_of(key: CohortKey | GroupKey) -> str:
+    """Say whether a result that counts was made here."""
+    return "reused" if isinstance(key, GroupKey) else "accepted"
+
+
+def map_accepted(standing: Standing, indices: Iterable[int]) -> Iterable[CohortKey | GroupKey | None]:
     """Give the cohorts in which the accepted attempts of some tasks lie."""
     return (standing.accepted(index) for index in indices)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from provrun.core.canonical import digest
-from provrun.core.cohorts import UNATTEMPTED, CohortKey, GroupKey, tail
+from provrun.core.cohorts import UNATTEMPTED, CohortKey, GroupKey, reused, tail
 from provrun.core.merkle import BadSums, Sums, group_node, root_of, unpack
 from provrun.core.states import Outcome
 from provrun.export.page import DCTERMS
@@ -86,10 +86,13 @@ def nothing_reused_is_made_here(view: View) -> Iterator[str]:
     """What was reused was made by attempts that are no part of a map of the page, and the rest by one that is."""
     here = set(view.typed("Cohort", "TailCohort", "Map"))
     for entity, activity in view.pairs("prov:wasGeneratedBy"):
-        if entity in view.typed("ReusedResults") and activity in here:
+        if entity in view.typed("ReusedResults") and (activity in here or activity not in view.typed("OriginCohort")):
             yield f"{short(entity)} is said to be reused, and made by {short(activity)}"
         if entity in view.typed("Results", "SupersededResults") and activity in view.typed("OriginCohort"):
             yield f"{short(entity)} is said to be made here, and made by {short(activity)}"
+    for part, whole in view.pairs(DCTERMS + "isPartOf"):
+        if part in view.typed("OriginCohort"):
+            yield f"{short(part)} made what is reused, and is said to be part of {short(whole)}"
 
 
 @_check
@@ -109,6 +112,14 @@ def keys_are_those_of_the_cohorts(view: View) -> Iterator[str]:
                     yield f"{short(group.node)} belongs to {len(mine)} cohorts"
                 elif keys[mine[0]].digest() != group.key:
                     yield f"{short(mine[0])} does not have the key that {short(group.node)} states"
+            elif group.kind == "reused":
+                origins = [
+                    node for node in view.backwards("commitment", group.node) if node in view.typed("OriginCohort")
+                ]
+                if len(origins) != 1:
+                    yield f"{short(group.node)} belongs to {len(origins)} origin cohorts"
+                elif origin_key(view, origins[0]).digest() != group.key:
+                    yield f"{short(origins[0])} does not have the key that {short(group.node)} states"
             elif group.kind == "unattempted" and UNATTEMPTED.digest() != group.key:
                 yield f"{short(group.node)} does not have the key of tasks without an attempt"
 
@@ -121,8 +132,24 @@ def key_of(view: View, cohort: str) -> GroupKey:
     return cohort_key(view, cohort).group
 
 
+def origin_key(view: View, cohort: str) -> GroupKey:
+    """Give the key of a group of reused results from what the page says of who made them."""
+    code, environment, inputs = _shared(view, cohort)
+    registry, map = (view.text(cohort, name) or "" for name in ("originRegistry", "originMap"))
+    return reused(registry, map, code, environment, inputs)
+
+
 def cohort_key(view: View, cohort: str) -> CohortKey:
     """Give the key of a cohort that is no tail."""
+    code, environment, inputs = _shared(view, cohort)
+    word, level = view.text(cohort, "outcome"), view.number(cohort, "level")
+    if word not in {outcome.word for outcome in Outcome} or level is None:
+        raise Broken("keys-are-those-of-the-cohorts", f"{short(cohort)} has outcome {word} and level {level}")
+    return CohortKey(code, environment, inputs, level, Outcome[word.upper()])
+
+
+def _shared(view: View, cohort: str) -> tuple[str, str, tuple[str, ...]]:
+    """Give the digests of the code, the environment and the shared inputs of a cohort."""
     plans = {
         plan for one in view.links(cohort, "prov:qualifiedAssociation") for plan in view.links(one, "prov:hadPlan")
     }
@@ -139,13 +166,7 @@ def cohort_key(view: View, cohort: str) -> CohortKey:
     }
     if used != set(inputs):
         raise Broken("keys-are-those-of-the-cohorts", f"{short(cohort)} used other inputs than it names")
-    word, level = view.text(cohort, "outcome"), view.number(cohort, "level")
-    if word not in {outcome.word for outcome in Outcome} or level is None:
-        raise Broken("keys-are-those-of-the-cohorts", f"{short(cohort)} has outcome {word} and level {level}")
-    return CohortKey(
-        view.text(plans.pop(), "digest") or "", view.text(environments[0], "digest") or "", inputs, level,
-        Outcome[word.upper()],
-    )
+    return view.text(plans.pop(), "digest") or "", view.text(environments[0], "digest") or "", inputs
 
 
 @_check
@@ -189,10 +210,14 @@ def _counts_of_group(view: View, group: Committed) -> Iterator[str]:
                 yield f"{short(node)} has {view.number(node, 'memberCount')} members, {count} are committed to"
     if sums.succeeded and not any(node in view.typed("Results") for node in leading):
         yield f"{short(group.node)}: results of {sums.succeeded} tasks are not on the page"
+    if sums.reused and not any(node in view.typed("ReusedResults") for node in leading):
+        yield f"{short(group.node)}: reused results of {sums.reused} tasks are not on the page"
     for node in leading:
         accepted = view.number(node, "accepted")
         if node in view.typed("Cohort", "TailCohort") and accepted != sums.succeeded:
             yield f"{short(node)} has {accepted} accepted attempts, {sums.succeeded} are in its tree"
+        if node in view.typed("OriginCohort") and view.number(node, "attempts") != sums.reused:
+            yield f"{short(node)} has {view.number(node, 'attempts')} attempts, {sums.reused} results are reused"
 
 
 @_check

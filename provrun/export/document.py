@@ -82,7 +82,7 @@ def build(
         mine = nodes[one.summary.map.name]
         mine.add()
         add_flow(page, mine, nodes)
-        shown = ExemplarNodes(mine, circumstances.__getitem__, one.level, nodes.get)
+        shown = ExemplarNodes(mine, circumstances.__getitem__, one.level)
         for exemplar in one.exemplars:
             shown.add(exemplar)
     things.revisions()
@@ -92,7 +92,7 @@ def build(
         )
         page.attributed(name, things.person)
         for map in leaves:
-            if nodes[map].summary.results:
+            if nodes[map].summary.results or nodes[map].summary.reused:
                 page.derived(name, nodes[map].results)
     node = _itself(page, things, snapshot, revises)
     return Built(page, node, snapshot, maps=nodes)

@@ -22,7 +22,8 @@ MOST_BYTES = 1024
 class Exemplar:
     """One task in full: its parameters, all its ended attempts and what each read and made.
 
-    ``reads`` gives for each attempt number the attempts it read, as (map name, index, number).
+    ``reads`` gives for each attempt number the attempts whose results it read of maps on the page, as (map name, index,
+    number): of a reused result the one that made it.
     """
 
     task: int
@@ -38,13 +39,11 @@ class ExemplarNodes:
     """Adds exemplars of one map to its page; `places` are the circumstances of contexts."""
 
     def __init__(
-        self, nodes: MapNodes, places: Callable[[int], Circumstances], level: Callable[[int], int],
-        on_page: Callable[[str], MapNodes | None],
+        self, nodes: MapNodes, places: Callable[[int], Circumstances], level: Callable[[int], int]
     ) -> None:
         self._nodes = nodes
         self._places = places
         self._level = level
-        self._on_page = on_page
 
     def add(self, exemplar: Exemplar) -> None:
         """Add one task with all its ended attempts."""
@@ -89,8 +88,6 @@ class ExemplarNodes:
         page = self._nodes.page
         found = []
         for map, index, number in reads:
-            if self._on_page(map) is None:
-                continue
             result = page.r(f"{map}.{index}.{number}.result")
             if self._nodes.things.first(result):
                 page.entity(result, ["Result"])

@@ -29,7 +29,7 @@ def add_flow(page: Page, downstream: MapNodes, by_name: Mapping[str, MapNodes]) 
         if dependency.kind == "after":
             page.informed(downstream.activity, upstream.activity)
             continue
-        if upstream.summary.results and _has_read(downstream, upstream):
+        if (upstream.summary.results or upstream.summary.reused) and _has_read(downstream, upstream):
             page.used(downstream.activity, upstream.results)
         _add_reads(page, downstream, upstream, DERIVATIONS[dependency.kind])
     _add_submitters(page, downstream, {nodes.summary.map.id: nodes for nodes in by_name.values()})
@@ -62,9 +62,7 @@ def _add_reads(page: Page, downstream: MapNodes, upstream: MapNodes, derivation:
             stale += cohort.stale_reads[read_map]
             for read, n in cohort.reads.items():
                 if read.map == read_map:
-                    source = upstream.summary.by_key[read.cohort]
-                    older = read.kind == "superseded"
-                    found[upstream.superseded_of(source) if older else upstream.results_of(source)] += n
+                    found[upstream.read_part(read)] += n
         made = downstream.results_of(part) if part.total("accepted") else None
         for name, n in sorted(found.items(), key=lambda item: item[0].localpart):
             about = {"membersRead": n, "membersExpected": expected} | ({"staleReads": stale} if stale else {})

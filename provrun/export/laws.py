@@ -69,7 +69,7 @@ def cohorts_partition_attempts(summaries: Sequence[Summary], built: Built) -> It
 def groups_partition_tasks(summaries: Sequence[Summary], built: Built) -> Iterator[str]:
     """Sizes of groups add up to the tasks planned, and positions count from 0 without a gap."""
     for one in summaries:
-        size = sum(part.total("shown") for part in one.parts) + one.census.unattempted
+        size = sum(part.total("shown") for part in one.parts) + one.reused + one.census.unattempted
         if size != one.counts()["planned"]:
             yield f"{one.map.name}: {size} tasks in groups, {one.counts()['planned']} planned"
         positions = [part.position for part in one.parts if part.position is not None]
@@ -97,6 +97,11 @@ def commitments_agree_with_counts(summaries: Sequence[Summary], built: Built) ->
                 group = commitment.groups[part.position].sums
                 if (group.tasks, group.succeeded) != (part.total("shown"), part.total("accepted")):
                     yield f"{name} group {part.position}: {group.tasks} tasks are committed to, others are counted"
+        for taken in one.taken:
+            position = one.taken_position(taken.key)
+            group = commitment.groups[position].sums
+            if (group.tasks, group.reused) != (taken.tasks, taken.tasks):
+                yield f"{name} group {position}: {group.reused} results are committed to as reused, others are counted"
 
 
 @_law
@@ -126,10 +131,25 @@ def each_cohort_has_one_plan(summaries: Sequence[Summary], built: Built) -> Iter
     for activity, _, plan in (_ends(record, 3) for record in _records(built, "Association")):
         plans.setdefault(activity, []).append(plan)
     for activity, types in _typed(built).items():
-        if types & {"pr:Cohort", "pr:TailCohort", "pr:Attempt"}:
+        if types & {"pr:Cohort", "pr:TailCohort", "pr:OriginCohort", "pr:Attempt"}:
             found = plans.get(activity, [])
             if len(found) != 1 or found[0] == "None":
                 yield f"{activity} has {len(found)} plans"
+
+
+@_law
+def nothing_reused_is_made_here(summaries: Sequence[Summary], built: Built) -> Iterator[str]:
+    """Reused results are made by the attempts of an origin cohort, which is part of no map, and by nothing else."""
+    typed = _typed(built)
+    for entity, activity in (_ends(record, 2) for record in _records(built, "Generation")):
+        if ("pr:ReusedResults" in typed[entity]) is not ("pr:OriginCohort" in typed[activity]):
+            yield f"{entity} by {activity}"
+    for record in _records(built, "Activity"):
+        if "pr:OriginCohort" in typed[str(record.identifier)]:
+            yield from (
+                f"{record.identifier} is part of {value}"
+                for name, value in record.attributes if str(name) == "dcterms:isPartOf"
+            )
 
 
 @_law

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from provrun.core.canonical import encode
+from provrun.core.cohorts import GroupKey
+from provrun.export.census import ReadPart, Taken
 from provrun.export.commitments import add_commitments
 from provrun.export.page import Page
 from provrun.export.parameters import DISTINCT, Parameters
@@ -55,6 +57,17 @@ class MapNodes:
         """Name the results of a cohort that no longer count."""
         return self.page.p(f"superseded.{self.name}.{part.number}")
 
+    def reused_of(self, taken: Taken) -> QualifiedName:
+        """Name the results of a reused group."""
+        return self.page.p(f"reused.{self.name}.{self.summary.taken_position(taken.key)}")
+
+    def read_part(self, read: ReadPart) -> QualifiedName:
+        """Name the part of the results in which what was read lies."""
+        if isinstance(read.key, GroupKey):
+            return self.reused_of(self.summary.census.taken[read.key])
+        part = self.summary.by_key[read.key]
+        return self.superseded_of(part) if read.kind == "superseded" else self.results_of(part)
+
     def add(self) -> None:
         """Add all nodes of the map but what it read from other maps."""
         summary, page = self.summary, self.page
@@ -73,6 +86,7 @@ class MapNodes:
         page.associated(self.activity, self.things.provrun, plan)
         groups = [self.params_of(part) for part in summary.parts if part.position is not None]
         unattempted = page.p(f"params.{self.name}.{summary.unattempted_position}")
+        groups += [page.p(f"params.{self.name}.{summary.taken_position(one.key)}") for one in summary.taken]
         groups += [unattempted] if summary.unattempted_position is not None else []
         self._parameters(
             self.params, summary.census.params, summary.counts()["planned"], partitionedInto=groups
@@ -81,6 +95,8 @@ class MapNodes:
         own = self._own_inputs()
         for part in summary.parts:
             self._cohort(part, own)
+        for taken in summary.taken:
+            self._origin(taken)
         if summary.unattempted_position is not None:
             self._parameters(
                 unattempted, summary.census.unattempted_params, summary.census.unattempted,
@@ -156,6 +172,31 @@ class MapNodes:
         if part.succeeded:
             self._made(part, name, sources, inputs)
 
+    def _origin(self, taken: Taken) -> None:
+        """Say which attempts of another map made a reused group's results: no part of this map, nor derived here."""
+        page, position = self.page, self.summary.taken_position(taken.key)
+        commitment = self.commitment(position)
+        self._parameters(
+            page.p(f"params.{self.name}.{position}"), None, taken.tasks, position=position, commitment=commitment
+        )
+        registry, map = taken.key.origin or ("", "")
+        inputs = taken.around.inputs
+        origin = page.activity(
+            page.p(f"origin.{self.name}.{position}"), ["OriginCohort"], started=taken.first, ended=taken.last,
+            commitment=commitment, attempts=taken.tasks, outcome=taken.key.outcome, originRegistry=registry,
+            originMap=map, sharedInputs=encode(list(inputs)) if inputs else None,
+        )
+        page.associated(origin, self.things.provrun, self.things.code(taken.around.code))
+        page.used(origin, self.things.environment(taken.around.environment))
+        for one in dict.fromkeys(self.things.inputs(inputs)):
+            page.used(origin, one)
+        results = page.entity(
+            self.reused_of(taken), ["prov:Collection", "ReusedResults"], memberCount=taken.tasks, position=position,
+            commitment=commitment,
+        )
+        page.generated(results, origin)
+        page.used(self.activity, results)
+
     def _made(
         self, part: Part, cohort: QualifiedName, sources: list[QualifiedName], inputs: list[QualifiedName]
     ) -> None:
@@ -214,12 +255,12 @@ class MapNodes:
         }
 
     def _all_results(self) -> None:
-        if not self.summary.results:
+        count = self.summary.results + self.summary.reused
+        if not count:
             return
         parts = [self.results_of(part) for part in self.summary.parts if part.total("accepted")]
-        self.page.entity(
-            self.results, ["prov:Collection", "Results"], memberCount=self.summary.results, partitionedInto=parts
-        )
+        parts += [self.reused_of(taken) for taken in self.summary.taken]
+        self.page.entity(self.results, ["prov:Collection", "Results"], memberCount=count, partitionedInto=parts)
         self.page.generated(self.results, self.activity)
         for part in parts:
             self.page.derived(self.results, part)

@@ -159,7 +159,10 @@ class Tally:
         """Count one task."""
         fields, attempts = record.fields, record.attempts
         self._params.add(cast("dict[str, object]", fields["params"]))
-        if not attempts or fields["origin"] is not None:
+        if fields["origin"] is not None:
+            self._noresult += fields["result"] is None
+            return
+        if not attempts:
             return
         level = cast("int", fields["level"])
         last = max(cast("int", one["attempt"]) for one in attempts)

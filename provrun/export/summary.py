@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from provrun.core.answers import AcceptanceRecord, SubmissionRecord
-from provrun.core.cohorts import CohortKey, Grouping, ordered, pooled
+from provrun.core.cohorts import CohortKey, Grouping, GroupKey, ordered, pooled
 from provrun.core.commitment import NO_TASKS, MapCommitment
 from provrun.core.history import Use
 from provrun.core.records import MapRecord
 from provrun.core.states import State
-from provrun.export.census import Census, Cohort, Named
+from provrun.export.census import Census, Cohort, Named, Taken
 from provrun.export.parameters import Parameters
 
 
@@ -68,19 +68,33 @@ class Summary:
     def __post_init__(self) -> None:
         self.by_key: dict[CohortKey, Part] = {c.key: part for part in self.parts for c in part.cohorts}
 
+    @property
+    def taken(self) -> list[Taken]:
+        """What was reused, in the order of the groups."""
+        return sorted(self.census.taken.values(), key=lambda one: one.key.canonical())
+
+    def taken_position(self, key: GroupKey) -> int:
+        """Give the position of a group of reused results."""
+        return self._shown + [one.key for one in self.taken].index(key)
+
     def grouping(self) -> Grouping:
         """Say in which group each task lies; positions are those of the parts."""
         return Grouping(
             [([c.key for c in part.cohorts], part.tail, part.position is not None) for part in self.parts],
-            unattempted=self.census.unattempted > 0,
+            reused=self.census.taken, unattempted=self.census.unattempted > 0,
         )
+
+    @property
+    def _shown(self) -> int:
+        """Count the cohorts in which tasks stand."""
+        return sum(part.position is not None for part in self.parts)
 
     @property
     def unattempted_position(self) -> int | None:
         """The position of the group of tasks without an ended attempt, which is the last."""
         if not self.census.unattempted:
             return None
-        return sum(part.position is not None for part in self.parts)
+        return self._shown + len(self.census.taken)
 
     @property
     def attempts(self) -> int:
@@ -89,22 +103,27 @@ class Summary:
 
     @property
     def results(self) -> int:
-        """Count the tasks with an accepted result."""
+        """Count the tasks with an accepted result that was made here."""
         return sum(part.total("accepted") for part in self.parts)
+
+    @property
+    def reused(self) -> int:
+        """Count the tasks with a result that was made elsewhere."""
+        return sum(one.tasks for one in self.census.taken.values())
 
     def counts(self) -> dict[str, int]:
         """Give the counts of tasks as they stand on the page."""
         states = self.census.states
         return {
             "planned": sum(states.values()),
-            "succeeded": states[State.SUCCEEDED],
-            "reused": 0,
+            "succeeded": states[State.SUCCEEDED] - self.reused,
+            "reused": self.reused,
             "failed": states[State.FAILED],
             "cancelled": states[State.CANCELLED],
             "notRun": states[State.WAITING] + states[State.PENDING] + states[State.RUNNING],
             "attempts": self.attempts,
             "deleted": 0,
-            "noResult": sum(part.total("noresult") for part in self.parts),
+            "noResult": sum(part.total("noresult") for part in self.parts) + sum(one.noresult for one in self.taken),
         }
 
 

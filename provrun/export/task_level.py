@@ -120,15 +120,15 @@ class _StreamedThings(Things):
 
 
 def attempts_of(
-    nodes: MapNodes, others: Mapping[str, MapNodes], circumstances: Mapping[int, Circumstances],
-    level: Callable[[int], int], tasks: Iterable[Exemplar],
+    nodes: MapNodes, circumstances: Mapping[int, Circumstances], level: Callable[[int], int],
+    tasks: Iterable[Exemplar],
 ) -> Iterator[list[Triple]]:
     """Give the statements on each task of a map that has an ended attempt."""
     page = StatementPage(nodes.page)
     mine = copy.copy(nodes)
     mine.page = page
     mine.things = _StreamedThings(nodes.things, page)
-    writer = ExemplarNodes(mine, circumstances.__getitem__, level, others.get)
+    writer = ExemplarNodes(mine, circumstances.__getitem__, level)
     for task in tasks:
         if task.attempts:
             writer.add(task)

@@ -26,6 +26,7 @@ from provrun.project.pinning import pin_again
 from provrun.project.project import Project
 from provrun.project.recorder import MapRecorder
 from provrun.project.recovering import describe, recover
+from provrun.project.reusing import Reusable, reuse
 from provrun.project.running import LEFT, RunSummary, Setting, Show
 from provrun.project.submitter import user_name
 from provrun.run.control import Line
@@ -80,10 +81,14 @@ def _manage(
         everything = registry.select_maps(())
         maps = registry.select_maps(setting.names, submitted=True) if setting.names else everything
         pin_again(project, maps)
-        progress = Progress(left=_left(maps))
+        reused = 0
+        if any(map.policy.reuse and map.counts[State.PENDING] for map in maps):
+            reused = sum(reuse(project, maps).values())
+            maps = registry.select_maps(setting.names, submitted=True)
+        progress = Progress(left=_left(maps) + reused, reused=reused)
         if not any(map.counts[State.PENDING] for map in maps):
             code, reason = _left_over(project, setting)
-            return RunSummary(exit=code, reason=reason)
+            return RunSummary(reused=reused, exit=code, reason=reason)
         ranks = remote.ranks if remote else 1
         patient = waiting(project, setting.uuid)
         job = (patient or registry).open_job(
@@ -97,6 +102,7 @@ def _manage(
         keeper = Keeper(
             patient or registry, job, setting.names, maps, MapRecorder(project, maps, everything, library),
             rows if patient is None else lambda task: patient.ask(lambda: rows(task)), partial(forget, project),
+            Reusable(project, patient.ask if patient is not None else lambda call: call()),
         )
         if patient is not None:
             patient.tell = keeper.tell
@@ -165,7 +171,8 @@ def _noresult(project: Project, setting: Setting, job: int) -> int:
 def _summary(progress: Progress, job: int, reason: str, code: int, noresult: int) -> RunSummary:
     ended = progress.succeeded + progress.failed
     return RunSummary(
-        succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, noresult=noresult,
+        succeeded=progress.succeeded, failed=progress.failed, lost=progress.lost, reused=progress.reused,
+        noresult=noresult,
         seconds=round(progress.seconds, 6), tasks_per_second=round(ended / progress.seconds, 3) if ended else 0.0,
         job=job, reason=reason, exit=code,
     )

@@ -110,15 +110,29 @@ def _submit(project: Project, request: Request, space: Space | None, problems: P
         by=submitter(project),
     )
     changes = _change_policy(project, built)
+    notes: list[str] = []
+    if spec.policy.reuse:
+        added = msgspec.structs.replace(added, reused=_reuse(project, spec.name, notes))
     if built.existing is not None:
         added = msgspec.structs.replace(added, stale=_stale(project, spec.name))
     missing = missing_program(spec.recipe, request.folder)
-    notes = [*unheeded(spec.policy, spec.recipe.kind), *missing_uses(spec.policy, request.folder)]
+    notes += [*unheeded(spec.policy, spec.recipe.kind), *missing_uses(spec.policy, request.folder)]
     notes += [missing] if missing is not None else []
     notes += requested(project)
     return Submitted(
         spec.name, added, shown, captured.code, captured.environment.digest, tuple(changes), tuple(notes)
     )
+
+
+def _reuse(project: Project, name: str, notes: list[str]) -> int:
+    """Take over what other maps have of the tasks of a map; give how many results that are."""
+    from provrun.project.reusing import reuse, tells
+
+    map = project.map(name)
+    told = tells(map.recipe)
+    if told is not None:
+        notes.append(f"nothing is reused for {name}: {told} tells its tasks which ones they are")
+    return sum(reuse(project, [map]).values())
 
 
 def _stale(project: Project, name: str) -> int:

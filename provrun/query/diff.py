@@ -10,7 +10,7 @@ from provrun.core.answers import ContextRecord
 from provrun.core.canonical import decode, encode
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment
-from provrun.core.records import AttemptRecord, MapRecord, TaskRecord
+from provrun.core.records import REUSED, AttemptRecord, MapRecord, TaskRecord
 from provrun.errors import UsageError
 from provrun.query.resolving import (
     AttemptSubject,
@@ -129,7 +129,8 @@ def _of_attempt(view: View, map: MapRecord, task: TaskRecord, attempt: AttemptRe
     own = [(read.path or read.name, read.digest.hex()) for read in artifacts if read.role == "input"]
     sections["inputs"] = dict([*shared, *own])
     sections["reads"] = {
-        _read_name(view, entry): entry[2] for entry in (msgspec.json.decode(attempt.trail) if attempt.trail else ())
+        _read_name(view, entry): entry[2] if entry[2] != REUSED else "reused"
+        for entry in (msgspec.json.decode(attempt.trail) if attempt.trail else ())
     }
     sections["result"] = {
         "outcome": attempt.outcome.word,

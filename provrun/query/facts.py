@@ -9,7 +9,7 @@ from itertools import islice
 import msgspec
 
 from provrun.core.answers import AcceptanceRecord, ContextRecord, DependencyRecord, Part, Shown
-from provrun.core.records import AttemptRecord, JobRecord, MapRecord, satisfying
+from provrun.core.records import REUSED, AttemptRecord, JobRecord, MapRecord, Origin, satisfying
 from provrun.core.states import Outcome, State
 from provrun.query.staleness import Change
 from provrun.query.view import View
@@ -36,7 +36,13 @@ class Facts:
     @cached_property
     def attempts(self) -> list[AttemptRecord]:
         """The ended attempts, by number."""
-        return self.view.reads.attempts(self.map.id, self.task.index)
+        return [one for one in self.view.reads.attempts(self.map.id, self.task.index) if one.number != REUSED]
+
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The attempt of another map that made the result, if it was reused."""
+        attempt = self.shown.attempt
+        return self.view.origin(attempt) if attempt is not None else None
 
     @property
     def last(self) -> AttemptRecord | None:
@@ -67,7 +73,7 @@ class Facts:
     @cached_property
     def drift(self) -> tuple[str, str] | None:
         """The code the task was submitted with last before its attempt began, and the one that ran, if that differs."""
-        if self.shown.attempt is None:
+        if self.shown.attempt is None or self.origin is not None:
             return None
         started = self.ended.started or 0
         submissions = [one for one in self.view.reads.submissions(self.map.id) if not started or one.at <= started]

@@ -6,7 +6,7 @@ from provrun.core.answers import AcceptanceRecord
 from provrun.core.canonical import decode
 from provrun.core.code import Code
 from provrun.core.environment import Environment
-from provrun.core.records import AttemptRecord, MapRecord, Recipe
+from provrun.core.records import REUSED, AttemptRecord, MapRecord, Origin, Recipe
 from provrun.core.states import Outcome
 from provrun.core.units import format_duration, format_size
 from provrun.query.rows import moment, short
@@ -64,6 +64,16 @@ def params_line(text: str) -> str:
     shown = [f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}" for name, value in
              values.items()]
     return clipped(" ".join(shown))
+
+
+def attempt_ref(map: str, index: int, number: int) -> str:
+    """Name an attempt; a reused result, which no attempt of its task made, by the task."""
+    return f"{map}/{index}" if number == REUSED else f"{map}/{index}#{number}"
+
+
+def origin_ref(origin: Origin) -> str:
+    """Name the attempt that made a reused result."""
+    return f"{origin.map}/{origin.task}#{origin.attempt}"
 
 
 def attempt_line(name: str, attempt: AttemptRecord) -> str:

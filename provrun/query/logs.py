@@ -11,6 +11,7 @@ from typing import NamedTuple
 from provrun.core.answers import Shown
 from provrun.core.records import DROPPED, Artifact, AttemptRecord, MapRecord
 from provrun.errors import NotFound, Refused, Unsound, UsageError
+from provrun.query.labels import attempt_ref
 from provrun.query.tables import replacing
 from provrun.query.view import Captured, View
 
@@ -99,4 +100,4 @@ def _put(view: View, ref: str, attempt: AttemptRecord, made: Artifact, folder: P
 
 
 def _printed(view: View, map: MapRecord, attempt: AttemptRecord) -> Printed:
-    return Printed(f"{map.name}/{attempt.index}#{attempt.number}", view.captured(attempt))
+    return Printed(attempt_ref(map.name, attempt.index, attempt.number), view.captured(attempt))

@@ -12,7 +12,7 @@ import msgspec
 
 from provrun.core.answers import ContextRecord, Shown
 from provrun.core.canonical import Blob, decode, encode
-from provrun.core.records import Artifact, AttemptRecord, MapRecord
+from provrun.core.records import REUSED, Artifact, AttemptRecord, MapRecord
 from provrun.core.states import Outcome, State
 
 FIELDS = (
@@ -79,7 +79,7 @@ class Rows:
         result = self._whole(shown) if accepted else None
         exit_code, signal = ended_by(attempt, self._runs_commands)
         return row | {
-            "attempt": attempt.number,
+            "attempt": attempt.number if attempt.number != REUSED else None,
             "attempts": task.attempts,
             "outcome": _OUTCOMES[attempt.outcome],
             "exit": exit_code,

@@ -10,7 +10,8 @@ import msgspec
 
 from provrun.core.answers import AcceptanceRecord, FoundArtifact, Shown
 from provrun.core.canonical import Value
-from provrun.core.records import DROPPED, Artifact, AttemptRecord, JobRecord, MapRecord
+from provrun.core.records import DROPPED, REUSED, Artifact, AttemptRecord, JobRecord, MapRecord
+from provrun.query.labels import attempt_ref, origin_ref
 from provrun.query.resolving import (
     AttemptSubject,
     CodeSubject,
@@ -152,6 +153,7 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
             "memory": own.memory if own is not None and own.memory is not None else policy.task_memory,
         },
         "acceptance": None if held is None else _acceptance(held),
+        "origin": _origin(view, shown.attempt),
         "submitted_by": view.submitter(map, task.index),
         "submitted": _submitted(view, map, task.index),
         "command": command(view, map, shown),
@@ -160,8 +162,20 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
         "history": [
             _brief(view, map, attempt, accepted=attempt.number == task.accepted)
             for attempt in view.reads.attempts(map.id, task.index)[-MOST:]
+            if attempt.number != REUSED
         ],
         **_used(view, shown.attempt, shown.artifacts),
+    }
+
+
+def _origin(view: View, attempt: AttemptRecord | None) -> Document | None:
+    """Tell which attempt made a reused result, and whether it is there still."""
+    origin = view.origin(attempt) if attempt is not None else None
+    if attempt is None or origin is None:
+        return None
+    return {
+        "registry": origin.registry, "map": origin.map, "index": origin.task, "attempt": origin.attempt,
+        "ref": origin_ref(origin), "present": view.maker(attempt, origin) is not None,
     }
 
 
@@ -235,7 +249,7 @@ def _step(view: View, entry: list[int | str]) -> Document:
     name = view.map_by_id(int(entry[0])).name
     if isinstance(entry[2], str):
         return {"map": name, "count": entry[1], "digest": entry[2]}
-    return {"map": name, "attempt": f"{name}/{entry[1]}#{entry[2]}"}
+    return {"map": name, "attempt": attempt_ref(name, int(entry[1]), entry[2])}
 
 
 def _waits(view: View, map: MapRecord, shown: Shown) -> list[Wait]:
@@ -289,7 +303,7 @@ def _content(view: View, subject: ContentSubject) -> Document:
         "made_by": [_found(view, each) for each in made[:MOST]],
         "read_by": [_found(view, each) for each in read[:MOST]],
         "result_of": [
-            f"{view.map_by_id(map).name}/{index}#{number}" for map, index, number in subject.results[:MOST]
+            attempt_ref(view.map_by_id(map).name, index, number) for map, index, number in subject.results[:MOST]
         ],
         "used_in": [
             {"job": context.job, "node": context.node, "code": short(context.code)}
@@ -301,8 +315,9 @@ def _content(view: View, subject: ContentSubject) -> Document:
 def _found(view: View, found: FoundArtifact) -> Document:
     name = view.map_by_id(found.map).name
     return {
-        "attempt": f"{name}/{found.index}#{found.number}", "role": found.artifact.role, "name": found.artifact.name,
-        "path": found.artifact.path, "packed": found.artifact.place not in (None, DROPPED),
+        "attempt": attempt_ref(name, found.index, found.number), "role": found.artifact.role,
+        "name": found.artifact.name, "path": found.artifact.path,
+        "packed": found.artifact.place not in (None, DROPPED),
     }
 
 

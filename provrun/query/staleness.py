@@ -89,7 +89,7 @@ class ReadResults:
         """Tell whether a result of a map that is read here was ever superseded."""
         if self._wanted is None:
             self._wanted = any(
-                tally.outcome is Outcome.SUCCEEDED and tally.attempts > tally.accepted
+                tally.outcome is Outcome.SUCCEEDED and tally.attempts + tally.taken > tally.accepted
                 for record in self._source.upstreams(self._map)
                 if record.dependency.kind != "after"
                 for tally in self._source.tallies(record.upstream)

@@ -48,6 +48,7 @@ def status(
         "core_hours": sum(tally.wall for tally in tallies) * map.policy.cores / 3.6e9,
         "user": map.user,
         "jobs": sorted(job.id for job in jobs),
+        "reused": sum(tally.reused for tally in tallies),
     }
 
 

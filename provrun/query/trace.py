@@ -9,9 +9,10 @@ import msgspec
 
 from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.canonical import digest_text
-from provrun.core.records import Artifact, AttemptRecord, MapRecord
+from provrun.core.records import REUSED, Artifact, AttemptRecord, MapRecord
 from provrun.query import labels
 from provrun.query.graph import Graph, Node
+from provrun.query.labels import attempt_ref, origin_ref
 from provrun.query.resolving import (
     AttemptSubject,
     CodeSubject,
@@ -79,6 +80,9 @@ class Up(Tracer):
         }
         self.graph.add(Node(id, "task", f"{id}  {task.state.word}{result}", detail))
         by = self.attempt(map, shown, attempt, outputs=outputs)
+        if attempt.number == REUSED:
+            self.graph.connect(id, "reuses the result of", by)
+            return id
         self.graph.connect(id, "came from" if accepted else "was last tried by", by)
         return id
 
@@ -92,7 +96,13 @@ class Up(Tracer):
         return id
 
     def attempt(self, map: MapRecord, shown: Shown, attempt: AttemptRecord, *, outputs: bool = False) -> str:
-        id = f"{map.name}/{attempt.index}#{attempt.number}"
+        id = attempt_ref(map.name, attempt.index, attempt.number)
+        origin = self.view.origin(attempt)
+        if origin is not None:
+            maker = self.view.maker(attempt, origin)
+            if maker is not None:
+                return self.attempt(*maker, outputs=outputs)
+            id = origin_ref(origin)  # what it used and gave is kept with what reuses it
         context = self.view.contexts[attempt.context]
         detail: dict[str, object] = {
             "attempt": id, "outcome": attempt.outcome.word, **times(attempt), "node": context.node,
@@ -163,7 +173,7 @@ class Up(Tracer):
                 self.many(id, upstream, entry[1], entry[2])
                 continue
             _, index, number = entry
-            key = f"{upstream.name}/{index}#{number}"
+            key = attempt_ref(upstream.name, index, number)
             if self.full and key not in self.graph.nodes:
                 self.graph.connect(id, "read results of", self.more(upstream))
                 continue

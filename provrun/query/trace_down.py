@@ -95,9 +95,22 @@ class Down(Tracer):
         for record in self.view.reads.downstreams(map.id):
             if record.dependency.kind != "after":
                 self.readers_of_task(id, shown, self.view.map_by_id(record.map), record.dependency)
+        self.reusers(id, map, shown)
         for other, submission in self.view.reads.submitted_by(map.id, shown.task.index, number):
             self.submitted(id, self.view.map_by_id(other), submission)
         return id
+
+    def reusers(self, id: str, map: MapRecord, shown: Shown) -> None:
+        """Follow the tasks whose results its attempts have made."""
+        found = self.view.reads.reusing(map.name, shown.task.index, BREADTH + 1)
+        for other, index in found[:BREADTH]:
+            reuser = self.view.reads.shown(other, index) if not self.full else None
+            if reuser is not None:
+                self.graph.connect(id, "is reused by", self.task(self.view.map_by_id(other), reuser))
+        if len(found) > BREADTH:
+            key = f"more:{id}:reused"
+            self.graph.add(Node(key, "results", "further tasks that reuse it", {"task": id}))
+            self.graph.connect(id, "is reused by", key)
 
     def submitted(self, id: str, map: MapRecord, submission: SubmissionRecord) -> None:
         """Follow the tasks that a task has submitted, a few one by one."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from provrun.core.answers import AcceptanceRecord, ContextRecord, Shown
 from provrun.core.canonical import Blob, decode
 from provrun.core.nearest import suggestion
-from provrun.core.records import AttemptRecord, JobRecord, MapRecord
+from provrun.core.records import REUSED, AttemptRecord, JobRecord, MapRecord, Origin
 from provrun.errors import NotFound
 from provrun.query.rows import Rows, accepted_text
 from provrun.query.staleness import Acceptances, Digest, ReadResults, Staleness
@@ -137,6 +137,23 @@ class View:
     def attempt_name(self, attempt: tuple[int, int, int] | None) -> str | None:
         """Write an attempt (map, index, number) as a REF."""
         return None if attempt is None else f"{self.map_by_id(attempt[0]).name}/{attempt[1]}#{attempt[2]}"
+
+    def origin(self, attempt: AttemptRecord) -> Origin | None:
+        """Give the attempt that made a reused result; None for a result of its own task."""
+        return self.reads.origins(attempt.map, [attempt.index])[attempt.index] if attempt.number == REUSED else None
+
+    def maker(self, attempt: AttemptRecord, origin: Origin) -> tuple[MapRecord, Shown, AttemptRecord] | None:
+        """Find the attempt that made a reused result in this registry; None where it is gone or another's."""
+        map = self.reads.find_map(origin.map) if origin.registry == self.reads.uuid else None
+        shown = self.reads.shown(map.id, origin.task) if map is not None else None
+        if map is None or shown is None:
+            return None
+        same = (attempt.context, attempt.started, attempt.result_digest)
+        for one in self.reads.attempts(map.id, origin.task):
+            # A map of this name may be another one than that of then.
+            if one.number == origin.attempt and (one.context, one.started, one.result_digest) == same:
+                return map, shown, one
+        return None
 
     def over(self, job: JobRecord) -> bool:
         """Tell whether a job that never said that it ended is over for certain."""

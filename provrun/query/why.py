@@ -24,6 +24,7 @@ from provrun.query.why_ended import (
     FailedSignal,
     FailedTimeout,
     NoResult,
+    Reused,
     StaleCode,
     StaleEnvironment,
     StaleInput,
@@ -47,8 +48,8 @@ from provrun.query.why_waiting import (
 TASKS: tuple[Situation[Facts], ...] = (
     WaitsForFailed(), Waits(), Paused(), Queued(), NoJob(), TooWide(), Behind(), Next(), Orphaned(), Running(),
     FailedExit(), FailedSignal(), FailedException(), FailedTimeout(), FailedMemory(), FailedLauncher(),
-    FailedOtherwise(), Cancelled(), StaleCode(), StaleInput(), StaleEnvironment(), Accepted(), NoResult(),
-    ChangedMeanwhile(), Succeeded(),
+    FailedOtherwise(), Cancelled(), StaleCode(), StaleInput(), StaleEnvironment(), Accepted(), Reused(),
+    NoResult(), ChangedMeanwhile(), Succeeded(),
 )
 
 

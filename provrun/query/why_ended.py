@@ -8,7 +8,7 @@ from provrun.core.answers import ContextRecord
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration, format_size
 from provrun.query.facts import FEW, Facts
-from provrun.query.labels import acceptance_line, clipped, code_line
+from provrun.query.labels import acceptance_line, attempt_line, clipped, code_line, origin_ref
 from provrun.query.rows import moment, short
 from provrun.query.situations import Situation, only, times
 from provrun.query.staleness import Change
@@ -182,7 +182,8 @@ class _Stale(Situation[Facts]):
     def details(self, facts: Facts) -> Iterable[str]:
         for change in facts.changes:
             yield from _told(facts, change)
-        yield f"the result is of attempt {facts.ended.number}, {moment(facts.ended.started)}"
+        maker = origin_ref(facts.origin) if facts.origin is not None else f"attempt {facts.ended.number}"
+        yield f"the result is of {maker}, {moment(facts.ended.started)}"
         yield from self.otherwise(facts)
 
     def otherwise(self, facts: Facts) -> Iterable[str]:
@@ -250,6 +251,31 @@ class Accepted(Situation[Facts]):
     def next(self, facts: Facts) -> str:
         assert facts.acceptance is not None
         return f"provrun diff code:{short(facts.context.code)} code:{short(facts.acceptance.code)}"
+
+
+class Reused(Situation[Facts]):
+    """An attempt of another map has made its result."""
+
+    name = "reused"
+
+    def holds(self, facts: Facts) -> bool:
+        return facts.task.state is State.SUCCEEDED and facts.origin is not None
+
+    def because(self, facts: Facts) -> str:
+        assert facts.origin is not None
+        return f"it was not executed: {origin_ref(facts.origin)} made its result, and what that used is as it was"
+
+    def details(self, facts: Facts) -> Iterable[str]:
+        assert facts.origin is not None
+        yield attempt_line(origin_ref(facts.origin), facts.ended)
+        if facts.view.maker(facts.ended, facts.origin) is None:
+            yield f"{facts.origin.map} is not there any more; what it used and gave is kept here"
+        if facts.ended.result is not None:
+            yield f"result {clipped(facts.ended.result)}"
+        yield f"to execute it all the same: provrun rerun {only(facts)} --force"
+
+    def next(self, facts: Facts) -> str:
+        return f"provrun trace {facts.ref}"
 
 
 class NoResult(Situation[Facts]):

@@ -25,6 +25,7 @@ from provrun.errors import DatabaseAway, JobOver, ProvrunError
 from provrun.ports import Claims, Recorder
 from provrun.run.appearing import Appearing
 from provrun.run.contexts import Contexts
+from provrun.run.taking import Reusable, take, with_rows
 
 MANY = 5000  # attempts that are worth a transaction
 MOST = 10_000  # attempts in one transaction
@@ -98,13 +99,14 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """Attempts recorded: how many in all, how many tasks became pending, how the others ended."""
+    """Attempts recorded, or results reused: how many, how many tasks became pending, how the others ended."""
 
     attempts: int
     promoted: int
     states: dict[State, int]
     lost: int
     noresult: int
+    reused: int = 0
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -138,7 +140,7 @@ class Keeper:
 
     ``names`` are those of the maps that were asked for (none: all of them), ``maps`` the maps there were at the start.
     ``rows`` gives the files with the rows that a task of a reduce reads, by the names of the maps they are of.
-    ``forget`` removes the checkpoints of tasks: by map name and index, those of attempts up to a number.
+    ``forget`` removes checkpoints of tasks: by map name and index, those up to a number; ``reusable``: see `taking`.
     """
 
     def __init__(
@@ -150,8 +152,10 @@ class Keeper:
         recorder: Recorder,
         rows: Callable[[Claimed], Mapping[str, str]],
         forget: Callable[[Mapping[tuple[str, int], int]], None],
+        reusable: Reusable,
     ) -> None:
         self._registry = registry
+        self._reusable = reusable
         self._rows = rows
         self._forget = forget
         self._job = job
@@ -275,8 +279,7 @@ class Keeper:
             case Captured():
                 self._contexts.host(order.host)
                 self._contexts.captured(order.map, order.code, order.environment, _now(), time.monotonic())
-                self._waiting = self._uncaptured + self._waiting
-                self._uncaptured = []
+                self._waiting, self._uncaptured = self._uncaptured + self._waiting, []
             case Close() | Leave():
                 self._end = order
             case Broken():
@@ -336,22 +339,19 @@ class Keeper:
             return
         self._look_for_maps()
         if not self._claimed:  # else the database went away before all was known that the tasks need
-            self._claimed = self._registry.claim(self._job, claim.maps, claim.limit, claim.above, claim.avoid)
+            take(
+                self._registry, self._job, claim, self._claimed, self._reusable,
+                lambda taken: self._answer(Kept(0, taken.promoted, {}, 0, 0, len(taken.tasks))),
+            )
         tasks = self._claimed
         new = [self._run_map(map) for map in sorted({task.map for task in tasks} - self._maps.keys())]
         self._maps.update((map.map, map) for map in new)
-        if any(self._maps[task.map].reduces for task in tasks):
-            tasks = [self._with_rows(task) if self._maps[task.map].reduces else task for task in tasks]
+        tasks = [with_rows(task, self._rows(task)) if self._maps[task.map].reduces else task for task in tasks]
         self._claimed = []
         self._answer(Taken(tasks, new))
 
     def _run_map(self, map: int) -> RunMap:
         return self._contexts.pinned(self._registry.run_map(map))
-
-    def _with_rows(self, task: Claimed) -> Claimed:
-        rows = msgspec.json.encode(self._rows(task)).decode()
-        reads = f'{{"rows":{rows}}}' if task.reads is None else f'{task.reads[:-1]},"rows":{rows}}}'
-        return msgspec.structs.replace(task, reads=reads)
 
     def _record(self) -> None:
         ready: list[Ended] = []

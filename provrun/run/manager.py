@@ -361,6 +361,7 @@ class Manager:
         progress.cancelled += states.get(State.CANCELLED, 0)
         progress.lost += kept.lost
         progress.noresult += kept.noresult
+        progress.reused += kept.reused
 
     def _show(self, now: float) -> None:
         progress = self._progress

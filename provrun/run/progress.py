@@ -11,6 +11,7 @@ class Progress(msgspec.Struct):
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    reused: int = 0
     lost: int = 0
     noresult: int = 0
     in_flight: int = 0
@@ -23,7 +24,7 @@ class Progress(msgspec.Struct):
     @property
     def ended(self) -> int:
         """Count the tasks that have ended for good."""
-        return self.succeeded + self.failed + self.cancelled
+        return self.succeeded + self.reused + self.failed + self.cancelled
 
     @property
     def eta(self) -> float | None:

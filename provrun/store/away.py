@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provrun.core.code import CapturedCode
     from provrun.core.environment import Environment, Host
     from provrun.core.messages import RunMap
-    from provrun.core.records import Claimed, Context, Ended, JobRecord, MapRecord
+    from provrun.core.records import Claimed, Context, Ended, JobRecord, MapRecord, Match, TakenOver
     from provrun.store.registry import Registry
 
 Result = TypeVar("Result")
@@ -198,6 +198,11 @@ class Patient:
         claimed = self._ask(lambda registry: registry.claim(job, maps, limit, above, avoid))
         self._mine.update((task.map, task.index, task.number) for task in claimed)
         return claimed
+
+    def take_over(self, map: int, job: int | None, matches: Sequence[Match]) -> TakenOver:
+        taken = self._ask(lambda registry: registry.take_over(map, job, matches))
+        self._mine.difference_update((map, index, 1) for index in taken.tasks)
+        return taken
 
     def open_job(self, job: JobRecord) -> int:
         self._job = self._registry.open_job(job)

@@ -89,7 +89,7 @@ def set_recipe(db: Database, map: int, recipe: Recipe, own: Sequence[str]) -> No
         name, _ = _named(db, map)
         kept = interning.recipe(db, recipe)
         same = db.fetch("select 1 from map where id=? and recipe_id=?", (map, kept))
-        if not same and db.fetch("select 1 from task where map_id=? and attempts>0 limit 1", (map,)):
+        if not same and db.fetch("select 1 from task where map_id=? and (attempts>0 or accepted<>0) limit 1", (map,)):
             raise Refused(
                 f"tasks of {name} have begun under another recipe", value=name, next="add the tasks to a new map"
             )

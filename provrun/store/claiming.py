@@ -142,7 +142,7 @@ def _repeated(db: Database, map: int) -> bool:
     states: dict[int, int] = dict(db.fetch("select state, n from counter where map_id=?", (map,)))
     if states.get(State.PENDING, 0) > LONGEST_FIRST:
         return False
-    ended = db.fetch("select sum(attempts) from tally where map_id=?", (map,))[0][0] or 0
+    ended = db.fetch("select sum(attempts+taken) from tally where map_id=?", (map,))[0][0] or 0
     return bool(ended > states.get(State.SUCCEEDED, 0) + states.get(State.FAILED, 0))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provrun.core.canonical import digest_text
+from provrun.core.records import REUSED
 from provrun.core.states import Outcome, State
 from provrun.store import flow, readiness
 from provrun.store.database import BATCH, Database
@@ -17,9 +18,9 @@ _VISIBLE = "from task t join map m on m.id=t.map_id where m.state>0 and t.idx<m.
 # What each query finds is wrong; its first columns are the name of the map and the index.
 _TASKS = {
     "succeeded without an accepted attempt, or accepted without having succeeded":
-        f"select m.name, t.idx {_VISIBLE} and (t.state=3)<>(t.accepted>0)",
+        f"select m.name, t.idx {_VISIBLE} and (t.state=3)<>(t.accepted not in (0,-1))",
     "its accepted attempt is missing or did not succeed":
-        f"select m.name, t.idx {_VISIBLE} and t.accepted>0 and not exists (select 1 from attempt a where"
+        f"select m.name, t.idx {_VISIBLE} and t.accepted not in (0,-1) and not exists (select 1 from attempt a where"
         f" a.map_id=t.map_id and a.idx=t.idx and a.number=t.accepted and a.outcome={int(Outcome.SUCCEEDED)})",
     "running without a live job":
         f"select m.name, t.idx {_VISIBLE} and t.state=2 and not exists"
@@ -27,7 +28,10 @@ _TASKS = {
     "held by a job without running": f"select m.name, t.idx {_VISIBLE} and t.state<>2 and t.job_id is not null",
     "an attempt has a number that was never given": "select m.name, a.idx from attempt a join map m on m.id=a.map_id"
         " left join task t on t.map_id=a.map_id and t.idx=a.idx where t.attempts is null or a.number>t.attempts"
-        " or a.number<1",
+        f" or a.number<1 and a.number<>{REUSED}",
+    "a reused result without the attempt that made it": "select m.name, a.idx from attempt a join map m on"
+        f" m.id=a.map_id where a.number={REUSED} and not exists (select 1 from reused r join origin o on"
+        " o.id=r.origin_id where r.map_id=a.map_id and r.idx=a.idx)",
     "an attempt's circumstances are missing": "select m.name, a.idx from attempt a join map m on m.id=a.map_id"
         " where not exists (select 1 from context x where x.id=a.context_id)",
     "an artifact's attempt is missing": "select m.name, r.idx from artifact r join map m on m.id=r.map_id where not"
@@ -73,16 +77,21 @@ def _counters(db: Database) -> Iterator[str]:
 
 
 def _tallies(db: Database) -> Iterator[str]:
-    kept = db.fetch("select map_id, context_id, outcome, attempts, accepted from tally where attempts<>0")
+    kept = db.fetch(
+        "select map_id, context_id, outcome, attempts, accepted, taken, reused from tally where attempts+taken<>0"
+    )
     found = db.fetch(
-        "select a.map_id, a.context_id, a.outcome, count(*), sum(case when t.accepted=a.number then 1 else 0 end)"
+        "select a.map_id, a.context_id, a.outcome, sum(case when a.number>0 then 1 else 0 end),"
+        " sum(case when t.accepted=a.number then 1 else 0 end),"
+        f" sum(case when a.number={REUSED} then 1 else 0 end),"
+        f" sum(case when a.number={REUSED} and t.accepted=a.number then 1 else 0 end)"
         " from attempt a join task t on t.map_id=a.map_id and t.idx=a.idx group by a.map_id, a.context_id, a.outcome"
     )
     plain = {tuple(int(n) for n in row) for row in found}
-    for map, context, outcome, n, accepted in sorted(set(kept) ^ plain):
+    for map, context, outcome, n, accepted, taken, reused in sorted(set(kept) ^ plain):
         yield (
-            f"map {map}: {n} attempts of context {context} {Outcome(outcome).word}, {accepted} accepted,"
-            " counted or found, but not both"
+            f"map {map}: {n} attempts of context {context} {Outcome(outcome).word}, {accepted} accepted, {taken} taken"
+            f" over, {reused} reused, counted or found, but not both"
         )
 
 

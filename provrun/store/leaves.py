@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from provrun.core.canonical import decode, encode
 from provrun.core.leaves import Ran, Read, read_of
-from provrun.core.records import MapRecord
+from provrun.core.records import REUSED, MapRecord, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
 from provrun.store.database import BATCH, Database, Row
+from provrun.store.summaries import origins_of
 
 PAGE = 10_000
 
 _LEAVES = """
 select t.idx, t.params, t.state, t.accepted, a.number, a.context_id, a.outcome, a.started, a.wall, a.cpu, a.max_rss,
   a.detail, a.result_digest, a.trail
-from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx
+from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx and (a.number > 0 or a.number = t.accepted)
 where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
 """
 _CONTEXTS = """
@@ -83,11 +84,13 @@ class Leaves:
             page = self.db.fetch(_LEAVES, (record.id, start, stop))
             artifacts = self._artifacts(record.id, start, stop) if made else {}
             reads = self._reads(page) if flows else {}
-            for row in self._leaves(page, artifacts, reads):
+            origins = origins_of(self.db, record.id, start, stop)
+            for row in self._leaves(page, artifacts, reads, origins):
                 yield row._replace(params=_only(row.params, own)) if flows else row
 
     def _leaves(
-        self, page: Sequence[Row], artifacts: Made, reads: dict[tuple[int, int], list[Read]]
+        self, page: Sequence[Row], artifacts: Made, reads: dict[tuple[int, int], list[Read]],
+        origins: Mapping[int, Origin],
     ) -> Iterator[Leaf]:
         around = self._around
         place, count = 0, len(page)
@@ -114,6 +117,7 @@ class Leaves:
                     None if rss is None else rss * 1024, None if result is None else bytes(result).hex(),
                     [sha for _, sha in sorted(own)] if own else (), outputs,
                     reads.get((index, number), ()) if trail is not None else (),
+                    origins[index] if number == REUSED else None,
                 ))
             one = tested.pop(shown)
             yield Leaf(index, params, _STATES[state], page[place + shown][5], one, tested)
@@ -140,13 +144,14 @@ class Leaves:
         results = {map: self._results(map, sorted(indices)) for map, indices in wanted.items()}
         found: dict[tuple[int, int], list[Read]] = {}
         for index, attempt, trail in trails:
-            listed: dict[int, list[tuple[int, int, str | None]]] = {}
+            listed: dict[int, list[tuple[int, int | None, str | None]]] = {}
             told: list[Read] = []
             for map, first, second in trail:
                 if isinstance(second, str):
                     told.append(Read(self._names[map], first, second, None))
                 else:
-                    listed.setdefault(map, []).append((first, second, results[map].get((first, second))))
+                    number = None if second == REUSED else second
+                    listed.setdefault(map, []).append((first, number, results[map].get((first, second))))
             told += [read_of(self._names[map], some) for map, some in listed.items()]
             found[index, attempt] = sorted(told, key=lambda read: read.map)
         return found

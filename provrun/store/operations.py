@@ -16,7 +16,19 @@ import msgspec
 from provrun.core.canonical import decode, encode
 from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment, Host
-from provrun.core.records import Added, Claimed, Context, Ended, JobRecord, MapSpec, Policy, Recipe, Submitter
+from provrun.core.records import (
+    Added,
+    Claimed,
+    Context,
+    Ended,
+    JobRecord,
+    MapSpec,
+    Match,
+    Policy,
+    Recipe,
+    Submitter,
+    TakenOver,
+)
 from provrun.store import rows
 from provrun.store.registry import Registry
 
@@ -165,6 +177,15 @@ class Release(Operation[None], frozen=True, tag="release"):
         registry.release(self.job, self.tasks)
 
 
+class TakeOver(Operation[TakenOver], frozen=True, tag="take_over"):
+    map: int
+    job: int | None
+    matches: tuple[Match, ...]
+
+    def on(self, registry: Registry) -> TakenOver:
+        return registry.take_over(self.map, self.job, self.matches)
+
+
 class Retry(Operation[int], frozen=True, tag="retry"):
     map: int
     tasks: Tasks
@@ -271,8 +292,8 @@ class CloseLog(Operation[None], frozen=True, tag="close_log"):
 
 Every = (
     InternCode | InternEnvironment | InternHost | InternUses | InternInputs | InternContext | InternContexts | Submit
-    | QueueJob | OpenJob | CloseJob | Abandon | Claim | Record | Release | Retry | Rerun | Accept | Cancel | Pause
-    | SetPolicy | SetRecipe | SetTags | SetPriority | Delete | CloseLog
+    | QueueJob | OpenJob | CloseJob | Abandon | Claim | Record | Release | TakeOver | Retry | Rerun | Accept | Cancel
+    | Pause | SetPolicy | SetRecipe | SetTags | SetPriority | Delete | CloseLog
 )
 
 _decoder = msgspec.msgpack.Decoder(tuple[Every, ...])

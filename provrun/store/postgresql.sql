@@ -105,6 +105,14 @@ CREATE TABLE log (
 	CONSTRAINT pk_log PRIMARY KEY (uuid)
 );
 
+CREATE TABLE origin (
+	id SERIAL NOT NULL,
+	registry TEXT NOT NULL,
+	map TEXT NOT NULL,
+	CONSTRAINT pk_origin PRIMARY KEY (id),
+	CONSTRAINT uq_origin_registry_map UNIQUE (registry, map)
+);
+
 CREATE TABLE recipe (
 	id SERIAL NOT NULL,
 	digest BYTEA NOT NULL,
@@ -119,6 +127,17 @@ CREATE TABLE registry (
 	CONSTRAINT pk_registry PRIMARY KEY (id)
 );
 
+CREATE TABLE reused (
+	map_id INTEGER NOT NULL,
+	idx BIGINT NOT NULL,
+	origin_id INTEGER NOT NULL,
+	origin_idx BIGINT NOT NULL,
+	origin_number INTEGER NOT NULL,
+	CONSTRAINT pk_reused PRIMARY KEY (map_id, idx)
+);
+
+CREATE INDEX ix_reused_origin_id_origin_idx ON reused (origin_id, origin_idx);
+
 CREATE TABLE tally (
 	map_id INTEGER NOT NULL,
 	context_id INTEGER NOT NULL,
@@ -129,6 +148,8 @@ CREATE TABLE tally (
 	wall BIGINT NOT NULL,
 	first BIGINT,
 	last BIGINT,
+	taken BIGINT DEFAULT 0 NOT NULL,
+	reused BIGINT DEFAULT 0 NOT NULL,
 	CONSTRAINT pk_tally PRIMARY KEY (map_id, context_id, outcome)
 );
 

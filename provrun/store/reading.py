@@ -14,7 +14,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from provrun.core.answers import Shown
-from provrun.core.records import MapRecord
+from provrun.core.records import REUSED, MapRecord
 from provrun.core.states import State
 from provrun.store import flow, lookups
 from provrun.store.database import BATCH, Database
@@ -147,7 +147,8 @@ def _seen_from(workdir: str, folder: str, path: str) -> str:
 def _trail(db: Database, edge: Edge, number: int | None) -> list[str]:
     """Name the upstream attempts that a reduce reads; many of them by their number and a digest.
 
-    The digest is that of [[index, attempt, result digest or null], ...] with the tag ``reads``.
+    The digest is that of [[index, attempt, result digest or null], ...] with the tag ``reads``; the attempt is null for
+    a reused result.
     """
     whole = [(0, 1, lookups.size(db, edge.upstream))]
     runs = whole if number is None else flow.part_members(db, edge.map, number)
@@ -158,7 +159,8 @@ def _trail(db: Database, edge: Edge, number: int | None) -> list[str]:
         if count < MOST_LISTED:
             listed.append(f"[{edge.upstream},{index},{attempt}]")
         result = "null" if digest is None else f'"{bytes(digest).hex()}"'
-        hashed.update(f"{',' if count else ''}[{index},{attempt},{result}]".encode())
+        by = "null" if attempt == REUSED else attempt
+        hashed.update(f"{',' if count else ''}[{index},{by},{result}]".encode())
         count += 1
     if count <= MOST_LISTED:
         return listed

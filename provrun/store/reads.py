@@ -48,6 +48,11 @@ class Reads(TaskReads, ContextReads, FlowReads, SubmissionReads, AcceptanceReads
         """Give where the code that a map was submitted with last is checked out."""
         return lookups.pin_of(self.db, map)
 
+    @property
+    def uuid(self) -> str:
+        """The registry's own name, unique in the world."""
+        return str(self.db.fetch("select uuid from registry")[0][0])
+
     def close(self) -> None:
         """Close the connection."""
         self.db.close()

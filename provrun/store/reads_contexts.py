@@ -22,7 +22,9 @@ from context x join job j on j.id = x.job_id join code c on c.id = x.code_id lef
   on after.id = x.code_after_id join environment e on e.id = x.environment_id join host h on h.id = x.host_id
   left join uses u on u.id = x.uses_id left join inputs i on i.id = x.inputs_id
 """
-_TALLY = "select map_id, context_id, outcome, attempts, accepted, noresult, wall, first, last from tally"
+_TALLY = (
+    "select map_id, context_id, outcome, attempts, accepted, noresult, wall, first, last, taken, reused from tally"
+)
 
 
 class ContextReads:

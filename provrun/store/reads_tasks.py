@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from provrun.core.answers import FoundArtifact, Shown
-from provrun.core.records import Artifact, AttemptRecord
+from provrun.core.records import REUSED, Artifact, AttemptRecord, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups, rows
 from provrun.store.database import Database, Row
@@ -26,7 +26,8 @@ def _columns(table: str, columns: str) -> str:
 _SHOWN = f"""
 select {_columns("t", rows.TASK)}, {_columns("a", rows.ATTEMPT)} from task t left join attempt a
   on a.map_id = t.map_id and a.idx = t.idx and a.number =
-  case when t.accepted > 0 then t.accepted when t.state = {State.RUNNING:d} then t.attempts - 1 else t.attempts end
+  case when t.accepted not in (0, -1) then t.accepted
+  when t.state = {State.RUNNING:d} then t.attempts - 1 else t.attempts end
 where t.map_id = ?"""
 _MEASURED = "select idx, outcome, wall, max_rss, rss_shared from attempt"
 _NUMBER = len(rows.TASK.split(","))
@@ -134,6 +135,30 @@ class TaskReads:
             (map, index, number),
         )
         return [rows.artifact(row) for row in found]
+
+    def origins(self, map: int, indices: Iterable[int]) -> dict[int, Origin]:
+        """Give for tasks whose result was reused at some time which attempts made it."""
+        found: dict[int, Origin] = {}
+        remaining = iter(indices)
+        while chosen := list(islice(remaining, MOST_PICKED)):
+            marks = ",".join("?" * len(chosen))
+            for index, *origin in self.db.fetch(
+                "select r.idx, o.registry, o.map, r.origin_idx, r.origin_number from reused r join origin o"
+                f" on o.id = r.origin_id where r.map_id = ? and r.idx in ({marks})",
+                (map, *chosen),
+            ):
+                found[index] = Origin(*origin)
+        return found
+
+    def reusing(self, map: str, index: int, limit: int) -> list[tuple[int, int]]:
+        """Give the first tasks (map, index) whose result was made by an attempt of a task of a map of this registry."""
+        found = self.db.fetch(
+            "select r.map_id, r.idx from origin o join registry g on g.uuid = o.registry join reused r"
+            " on r.origin_id = o.id join task t on t.map_id = r.map_id and t.idx = r.idx where o.map = ?"
+            f" and r.origin_idx = ? and t.accepted = {REUSED} order by r.map_id, r.idx limit {limit}",
+            (map, index),
+        )
+        return [(row[0], row[1]) for row in found]
 
     def with_digest(self, first: bytes, last: bytes, limit: int) -> list[FoundArtifact]:
         """Give artifacts whose digest lies between two (both included), by digest."""

@@ -17,6 +17,7 @@ from provrun.store import (
     migrations,
     reading,
     recording,
+    reusing,
     submitting,
 )
 from provrun.store.database import Database, connect
@@ -34,9 +35,13 @@ if TYPE_CHECKING:
         JobRecord,
         MapRecord,
         MapSpec,
+        Match,
+        Origins,
         Policy,
         Recipe,
+        Sought,
         Submitter,
+        TakenOver,
         TaskRecord,
     )
     from provrun.core.states import State
@@ -173,6 +178,14 @@ class Registry:
 
     def read_by(self, map: int, index: int) -> list[tuple[MapRecord, Iterator[Shown]]]:
         return reading.read_by(self.database, map, index)
+
+    # Reuse
+
+    def matching(self, map: int, origins: Sequence[Origins], sought: Sequence[Sought] | None = None) -> list[Match]:
+        return reusing.matching(self.database, map, origins, sought)
+
+    def take_over(self, map: int, job: int | None, matches: Sequence[Match]) -> TakenOver:
+        return reusing.take_over(self.database, map, job, matches)
 
     # Changes
 

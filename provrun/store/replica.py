@@ -21,9 +21,13 @@ if TYPE_CHECKING:
         JobRecord,
         MapRecord,
         MapSpec,
+        Match,
+        Origins,
         Policy,
         Recipe,
+        Sought,
         Submitter,
+        TakenOver,
         TaskRecord,
     )
     from provrun.core.states import State
@@ -103,6 +107,9 @@ class Replica(Follower):
     def release(self, job: int, tasks: Sequence[tuple[int, int, int]]) -> None:
         self._change(operations.Release(job, tuple(tasks)))
 
+    def take_over(self, map: int, job: int | None, matches: Sequence[Match]) -> TakenOver:
+        return self._change(operations.TakeOver(map, job, tuple(matches)))
+
     def retry(self, map: int, tasks: Iterable[int] | None, *, time: float | None, memory: float | None) -> int:
         return self._change(operations.Retry(map, _listed(tasks), time, memory))
 
@@ -163,6 +170,10 @@ class Replica(Follower):
     def run_map(self, map: int) -> RunMap:
         self._look()
         return super().run_map(map)
+
+    def matching(self, map: int, origins: Sequence[Origins], sought: Sequence[Sought] | None = None) -> list[Match]:
+        self._look()
+        return super().matching(map, origins, sought)
 
     def find_map(self, name: str) -> MapRecord | None:
         self._look()

@@ -8,6 +8,7 @@ import msgspec
 
 from provrun.core.canonical import decode, encode
 from provrun.core.records import (
+    REUSED,
     Artifact,
     AttemptRecord,
     Dependency,
@@ -93,7 +94,8 @@ def task_record(row: Row) -> TaskRecord:
     """Make the record of a task from the columns ``TASK``."""
     return TaskRecord(
         map=row[0], index=row[1], params=row[2], state=State(row[3]), priority=row[4], attempts=row[5],
-        accepted=max(0, row[6]), fails=row[7], upstream=row[8], job=row[9], limits=limits(row[10]),
+        accepted=row[6] if row[6] == REUSED else max(0, row[6]), fails=row[7], upstream=row[8], job=row[9],
+        limits=limits(row[10]),
     )
 
 

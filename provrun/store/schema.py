@@ -17,6 +17,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -217,8 +218,9 @@ point = Table(
 )
 
 # state as in core.states; upstream: the upstream index of `each`, else the number of the group or chunk; attempts:
-# number of the last attempt begun; accepted: that of the accepted one, 0 for none, -1 when what a running task reads
-# has changed since it was claimed, so that its result will not count; fails: attempts that failed by its own fault.
+# number of the last attempt begun; accepted: that of the accepted one, 0 for none, -2 for a reused result, -1 when what
+# a running task reads has changed since it was claimed, so that its result will not count; fails: attempts that failed
+# by its own fault.
 task = Table(
     "task",
     metadata,
@@ -256,9 +258,10 @@ Index(
     postgresql_where=text("upstream is not null"),
 )
 
-# One row per ended attempt, written once. outcome as in core.states; wall and cpu in microseconds, max_rss in KiB;
-# rss_shared: the peak is that of several attempts of one warm child; log: place of captured output in the job's pack;
-# trail: what it read, see core.records.Claimed.
+# One row per ended attempt, written once, and one of number -2 for a result that an attempt of another map made: with
+# that one's circumstances, times and result; `reused` names it. outcome as in core.states; wall and cpu in
+# microseconds, max_rss in KiB; rss_shared: the peak is that of several attempts of one warm child; log: place of
+# captured output in the job's pack; trail: what it read, see core.records.Claimed.
 attempt = Table(
     "attempt",
     metadata,
@@ -281,9 +284,32 @@ attempt = Table(
     sqlite_with_rowid=False,
 )
 
+# What was reused was made by attempts of these maps; such a map may be gone since.
+origin = Table(
+    "origin",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("registry", Text, nullable=False),
+    Column("map", Text, nullable=False),
+    UniqueConstraint("registry", "map"),
+)
+# The attempt that made a reused result: always the one that was executed, whatever it was reused through.
+reused = Table(
+    "reused",
+    metadata,
+    Column("map_id", Integer, primary_key=True, autoincrement=False),
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("origin_id", Integer, nullable=False),
+    Column("origin_idx", BigInteger, nullable=False),
+    Column("origin_number", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_reused_origin_id_origin_idx", reused.c.origin_id, reused.c.origin_idx)
+
 # Ended attempts added up, kept in every writing transaction like `counter`: how many results are stale or absent and
 # what a map has cost so far, without a scan. accepted: those that are their task's result; noresult: accepted ones
-# without one; wall in microseconds; first and last: hull of their times.
+# without one; wall in microseconds; first and last: hull of their times. taken: results that attempts of other maps
+# made, reused: those of them that still are their task's result; they are among the accepted, and no attempts.
 tally = Table(
     "tally",
     metadata,
@@ -296,6 +322,8 @@ tally = Table(
     Column("wall", BigInteger, nullable=False),
     Column("first", BigInteger),
     Column("last", BigInteger),
+    Column("taken", BigInteger, nullable=False, server_default=text("0")),
+    Column("reused", BigInteger, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
 )
 

@@ -8,7 +8,8 @@ from operator import itemgetter
 from typing import cast
 
 from provrun.core.canonical import decode
-from provrun.core.history import Circumstances, History, Tried, Use
+from provrun.core.history import Circumstances, History, Reused, Tried, Use
+from provrun.core.records import REUSED, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
 from provrun.store.database import Database
@@ -18,7 +19,7 @@ PAGE = 20_000
 _HISTORY = """
 select t.idx, t.params, t.state, t.accepted, t.upstream, a.number, a.context_id, a.outcome, a.started, a.wall,
   a.detail, a.result_digest, a.trail
-from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx
+from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx and (a.number > 0 or a.number = t.accepted)
 where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
 """
 _CIRCUMSTANCES = """
@@ -39,12 +40,20 @@ class Summaries:
         """Stream the tasks of a map by index, each with its ended attempts by number."""
         size = lookups.size(self.db, map)
         for start in range(0, size, PAGE):
-            page = self.db.fetch(_HISTORY, (map, start, min(start + PAGE, size)))
+            stop = min(start + PAGE, size)
+            page = self.db.fetch(_HISTORY, (map, start, stop))
+            origins = origins_of(self.db, map, start, stop)
             for index, found in groupby(page, key=itemgetter(0)):
                 rows = list(found)
                 _, params, state, accepted, upstream = rows[0][:5]
                 attempts = [Tried(r[5], r[6], Outcome(r[7]), *r[8:]) for r in rows if r[5] is not None]
-                yield History(index, params, State(state), accepted, upstream, attempts)
+                if accepted == REUSED:
+                    (made,) = attempts
+                    yield History(
+                        index, params, State(state), accepted, upstream, [], Reused(made, origins[index])
+                    )
+                else:
+                    yield History(index, params, State(state), accepted, upstream, attempts)
 
     def circumstances(self) -> dict[int, Circumstances]:
         """Give what attempts shared, by the id of their context."""
@@ -65,7 +74,7 @@ class Summaries:
         """Add up and rank the use of the ended attempts of a map under some contexts with some outcomes."""
         marks = ",".join("?" * len(contexts))
         ended = ",".join(str(int(outcome)) for outcome in outcomes)
-        where = f"from attempt where map_id = ? and outcome in ({ended}) and context_id in ({marks})"
+        where = f"from attempt where map_id = ? and number > 0 and outcome in ({ended}) and context_id in ({marks})"
         values = (map, *contexts)
         timed, wall, longest, cpu, rss = self.db.fetch(
             f"select count(wall), coalesce(sum(wall), 0), max(wall), coalesce(sum(cpu), 0), max(max_rss) {where}",
@@ -88,10 +97,20 @@ class Summaries:
         """Count the distinct contents of inputs that vary by task, and their bytes."""
         row = self.db.fetch(
             "select count(*), coalesce(sum(size), 0) from (select distinct digest, size from artifact"
-            " where map_id = ? and role = 'input') d",
+            " where map_id = ? and role = 'input' and number > 0) d",
             (map,),
         )[0]
         return int(row[0]), int(row[1])
+
+
+def origins_of(db: Database, map: int, start: int, stop: int) -> dict[int, Origin]:
+    """Give for the tasks of a range whose results were reused which attempts made them."""
+    found = db.fetch(
+        "select r.idx, o.registry, o.map, r.origin_idx, r.origin_number from reused r join origin o"
+        " on o.id = r.origin_id where r.map_id = ? and r.idx >= ? and r.idx < ?",
+        (map, start, stop),
+    )
+    return {index: Origin(*origin) for index, *origin in found}
 
 
 def _files(body: str | None) -> list[tuple[str, str, int]]:

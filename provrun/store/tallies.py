@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from provrun.core.records import Ended
+from provrun.core.records import REUSED, Ended
 from provrun.core.states import Outcome, State
 from provrun.store.database import Database
 
 _ADD = """
-insert into tally(map_id, context_id, outcome, attempts, accepted, noresult, wall, first, last)
-values(?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into tally(map_id, context_id, outcome, attempts, accepted, noresult, wall, first, last, taken, reused)
+values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (map_id, context_id, outcome) do update set
   attempts = tally.attempts + excluded.attempts, accepted = tally.accepted + excluded.accepted,
+  taken = tally.taken + excluded.taken, reused = tally.reused + excluded.reused,
   noresult = tally.noresult + excluded.noresult, wall = tally.wall + excluded.wall,
   first = case when excluded.first < tally.first or tally.first is null then excluded.first else tally.first end,
   last = case when excluded.last > tally.last or tally.last is null then excluded.last else tally.last end
 """
 
 _WITHDRAW = """
-update tally set accepted = accepted - ?, noresult = noresult - ? where map_id = ? and context_id = ? and outcome = ?
+update tally set accepted = accepted - ?, noresult = noresult - ?, reused = reused - ?
+where map_id = ? and context_id = ? and outcome = ?
 """
 
 _ACCEPTED = """
-select t.map_id, a.context_id, count(*), sum(case when a.result_digest is null then 1 else 0 end)
+select t.map_id, a.context_id, count(*), sum(case when a.result_digest is null then 1 else 0 end),
+  sum(case when t.accepted = {reused} then 1 else 0 end)
 from task t join attempt a on a.map_id = t.map_id and a.idx = t.idx and a.number = t.accepted
-where t.accepted > 0 and {where} group by t.map_id, a.context_id
+where t.accepted not in (0, -1) and {where} group by t.map_id, a.context_id
 """
 
 
@@ -55,7 +58,7 @@ class _Sum:
                 self.last = started + wall
 
     def values(self) -> tuple[int | None, ...]:
-        return self.attempts, self.accepted, self.noresult, self.wall, self.first, self.last
+        return self.attempts, self.accepted, self.noresult, self.wall, self.first, self.last, 0, 0
 
 
 def add(database: Database, ended: Iterable[Ended], superseded: Iterable[Ended] = ()) -> None:
@@ -74,7 +77,12 @@ def add(database: Database, ended: Iterable[Ended], superseded: Iterable[Ended] 
 
 def add_unmeasured(database: Database, map: int, context: int, outcome: Outcome, n: int) -> None:
     """Add attempts of which nothing is known but how they ended."""
-    database.run(_ADD, (map, context, int(outcome), n, 0, 0, 0, None, None))
+    database.run(_ADD, (map, context, int(outcome), n, 0, 0, 0, None, None, 0, 0))
+
+
+def add_reused(database: Database, map: int, context: int, outcome: Outcome, n: int, noresult: int) -> None:
+    """Add tasks whose results attempts of other maps made, ``noresult`` of them none; they took this map no time."""
+    database.run(_ADD, (map, context, int(outcome), 0, n, noresult, 0, None, None, n, n))
 
 
 def forget(database: Database, map: int, index: int, number: int, outcome: Outcome) -> None:
@@ -88,8 +96,12 @@ def forget(database: Database, map: int, index: int, number: int, outcome: Outco
 
 def withdraw(database: Database, where: str, values: Sequence[object]) -> None:
     """Take accepted results of tasks (``where`` speaks of ``t``) out of the sums, before they lose their acceptance."""
-    rows = database.fetch(_ACCEPTED.format(where=where), values)
+    rows = database.fetch(_ACCEPTED.format(where=where, reused=REUSED), values)
     if rows:
         database.run_many(
-            _WITHDRAW, [(n, noresult, map_, context, int(Outcome.SUCCEEDED)) for map_, context, n, noresult in rows]
+            _WITHDRAW,
+            [
+                (n, noresult, reused, map_, context, int(Outcome.SUCCEEDED))
+                for map_, context, n, noresult, reused in rows
+            ],
         )

@@ -151,4 +151,5 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "pass_env": _variables,
     "code": _code,
     "uses": _words,
+    "reuse": _flag,
 }

@@ -93,6 +93,12 @@ def _name_what_is_not_there(summaries: list[Summary], built: Built) -> None:
     built.page.used(built.page.p("map.scan"), built.page.p("nothing"))
 
 
+def _call_it_reused(summaries: list[Summary], built: Built) -> None:
+    page = built.page
+    made = page.entity(page.p("reused.scan.0"), ["ReusedResults"], memberCount=1)
+    page.generated(made, page.p("cohort.scan.0"))
+
+
 LIES: dict[str, list[Lie]] = {
     "planned-tasks-are-accounted-for": [_count_one_task_more],
     "cohorts-partition-attempts": [_accept_one_attempt_more],
@@ -101,6 +107,7 @@ LIES: dict[str, list[Lie]] = {
     "partitions-add-up": [_add_a_member],
     "unsuccessful-cohorts-make-nothing": [_accept_a_failure],
     "each-cohort-has-one-plan": [_follow_two_plans],
+    "nothing-reused-is-made-here": [_call_it_reused],
     "one-generation-each": [_make_twice],
     "nothing-uses-what-it-makes": [_use_what_it_makes],
     "parts-end-within-the-whole": [_start_before_the_map],

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from fixtures.lies import Page
 from fixtures.study import Study
 from fixtures.told import tell
 from provrun.export.checks import CHECKS
 from provrun.export.page import PR
-from provrun.export.rdf import PAGE_DIGEST, PROV, RDF_TYPE, XSD, Iri, Literal, Triple, page_digest, write_nt
+from provrun.export.rdf import PROV, XSD, Iri, Literal
 from provrun.export.reading import read_page
 from provrun.project.pages.publishing import export
 from provrun.project.pages.verifying import prove, verify
@@ -25,52 +26,6 @@ class Published(NamedTuple):
     leaves: Path
     proof: Path
     other: Path
-
-
-class Page:
-    """A page to lie on: nodes by the last part of their names, properties by their own."""
-
-    def __init__(self, triples: Sequence[Triple]) -> None:
-        self.triples = set(triples)
-
-    def node(self, name: str) -> str:
-        (found,) = {t.subject for t in self.triples if t.subject.endswith(f"#{name}")}
-        return found
-
-    def get(self, name: str, what: str) -> Triple:
-        iri = PROV + what[5:] if what.startswith("prov:") else PR + what
-        (found,) = [t for t in self.triples if t.subject == self.node(name) and t.predicate == iri]
-        return found
-
-    def set(self, name: str, what: str, text: object) -> None:
-        old = self.get(name, what)
-        assert isinstance(old.object, Literal)
-        assert old.object.text != str(text)
-        self.triples.remove(old)
-        self.triples.add(old._replace(object=Literal(str(text), old.object.datatype)))
-
-    def raise_(self, name: str, what: str, by: int = 1) -> None:
-        value = self.get(name, what).object
-        assert isinstance(value, Literal)
-        self.set(name, what, int(value.text) + by)
-
-    def say(self, name: str, what: str, other: str) -> None:
-        iri = RDF_TYPE if what == "a" else PROV + what[5:] if what.startswith("prov:") else PR + what
-        self.triples.add(Triple(self.node(name), iri, Iri(PR + other if what == "a" else self.node(other))))
-
-    def forget(self, name: str) -> None:
-        node = self.node(name)
-        self.triples = {t for t in self.triples if t.subject != node and t.object != Iri(node)}
-
-    def seal(self) -> None:
-        """State the digest anew, as a liar would."""
-        (stated,) = [t for t in self.triples if t.predicate == PAGE_DIGEST]
-        self.triples.remove(stated)
-        self.triples.add(stated._replace(object=Literal(page_digest(self.triples), XSD + "string")))
-
-    def write(self, path: Path) -> Path:
-        path.write_text("".join(write_nt(sorted(self.triples))))
-        return path
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,8 @@ class Facts:
         whole = self.node(node, "dcterms:isPartOf")
         origin = self.is_a(node, "OriginCohort")
         return Execution(
-            node=node, whole=whole, map=self.text(whole, "name") if whole else None, origin=origin,
+            node=node, whole=whole, map=self.text(whole, "name") if whole else self.text(node, "originMap"),
+            origin=origin,
             tail=self.is_a(node, "TailCohort"), outcome=self.text(node, "outcome") or ("succeeded" if origin else ""),
             attempts=self.number(node, "attempts"), plan=self.plan(node),
             environments=[one for one in self.nodes(node, "prov:used") if self.is_a(one, "Environment")],
@@ -226,7 +227,7 @@ class MapFacts:
 
 @dataclass(frozen=True)
 class Execution:
-    """One cohort: executions that share their circumstances; ``map`` is None for one of another registry."""
+    """One cohort: executions that share their circumstances; ``map`` is that of which they are, on the page or not."""
 
     node: str
     whole: str | None

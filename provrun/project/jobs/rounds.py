@@ -213,7 +213,7 @@ def _account(project: Project, uuid: str, round: Round) -> Died:
         for tally in tallies:
             if contexts[tally.context].job == own.id:
                 attempts[tally.outcome] += tally.attempts
-                accepted += tally.accepted
+                accepted += tally.accepted - tally.reused
                 noresult += tally.noresult if some else 0
     lost = attempts.pop(Outcome.LOST)
     attempts.pop(Outcome.CANCELLED)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.core import leaves, merkle
-from provrun.core.cohorts import UNATTEMPTED, CohortKey
+from provrun.core.cohorts import UNATTEMPTED, CohortKey, reused
 from provrun.core.commitment import MapCommitment, commit_trees
 from provrun.core.states import State
 from provrun.errors import ProvrunError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SECRET = "secret"
 _STATE = {state.word: state for state in State}
+_REUSED = leaves.counted(State.SUCCEEDED.word, True, 0).pack()
 _SUMS = {state.word: leaves.counted(state.word, False, 0).pack() for state in State}
 
 
@@ -88,19 +89,20 @@ class Committing:
         self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
         level: Callable[[int], int],
     ) -> Iterator[tuple[int, int, int, bytes]]:
-        places: dict[tuple[int | None, int, int], int] = {}
+        places: dict[tuple[int | None, int, int, tuple[str, str] | None], int] = {}
         name = leaves.text(record.name)
         for leaf in self._leaves.stream(record):
             depth = level(leaf.task)
             shown = leaf.shown
-            found = (leaf.context, -1 if shown is None else int(shown.outcome), depth)
+            origin = None if shown is None or shown.origin is None else (shown.origin.registry, shown.origin.map)
+            found = (leaf.context, -1 if shown is None else int(shown.outcome), depth, origin)
             place = places.get(found)
             if place is None:
                 try:
                     place = places[found] = _place(leaf, grouping, circumstances, depth)
                 except KeyError:
                     raise Changed(record.name) from None
-            sums = _SUMS[leaf.state] + (0 if shown is None else shown.wall or 0)
+            sums = _SUMS[leaf.state] + (0 if shown is None else shown.wall or 0) if origin is None else _REUSED
             yield place, leaf.task, sums, self._text(record, leaf, depth, name).encode()
 
     def _text(self, record: MapRecord, leaf: Leaf, level: int, name: str) -> str:
@@ -115,6 +117,11 @@ def _place(leaf: Leaf, grouping: Grouping, circumstances: Callable[[int], Circum
     if leaf.shown is None or leaf.context is None:
         return grouping.position(UNATTEMPTED)
     around = circumstances(leaf.context)
+    origin = leaf.shown.origin
+    if origin is not None:
+        return grouping.position(
+            reused(origin.registry, origin.map, around.code, around.environment, around.inputs)
+        )
     return grouping.position(
         CohortKey(around.code, around.environment, around.inputs, level, leaf.shown.outcome)
     )

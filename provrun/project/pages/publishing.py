@@ -13,6 +13,7 @@ from provrun import __version__
 from provrun.core.cohorts import Grouping
 from provrun.core.history import Tried
 from provrun.core.levels import levels
+from provrun.core.records import REUSED
 from provrun.errors import NotFound, StorageFailed
 from provrun.export.census import Census, Standing
 from provrun.export.document import Built, Figure, Told, build
@@ -133,7 +134,7 @@ def grouped(project: Project, record: MapRecord) -> Grouping:
         ([one.key for one in members], tail, any(one.shown for one in members))
         for members, tail in pool(census.cohorts.values())
     ]
-    return Grouping(published, unattempted=census.unattempted > 0)
+    return Grouping(published, reused=census.taken, unattempted=census.unattempted > 0)
 
 
 def _folder(project: Project, record: MapRecord) -> str | None:
@@ -173,7 +174,7 @@ def exemplar(reads: Reads, record: MapRecord, index: int, names: Mapping[int, st
     """Give a task in full; ``names`` are those of maps on the page."""
     shown = reads.shown(record.id, index)
     assert shown is not None, f"{record.name}/{index} is gone"
-    attempts = reads.attempts(record.id, index)
+    attempts = [one for one in reads.attempts(record.id, index) if one.number != REUSED]
     return Exemplar(
         task=index, params=shown.task.params, accepted=shown.task.accepted,
         attempts=[
@@ -182,14 +183,21 @@ def exemplar(reads: Reads, record: MapRecord, index: int, names: Mapping[int, st
         ],
         results={a.number: a.result for a in attempts},
         artifacts={a.number: reads.artifacts(record.id, index, a.number) for a in attempts},
-        reads={a.number: _reads(a.trail, names) for a in attempts},
+        reads={a.number: _read_by(reads, a.trail, names) for a in attempts},
     )
 
 
-def _reads(trail: str | None, names: Mapping[int, str]) -> list[tuple[str, int, int]]:
-    """Give the attempts that one read, where the record lists them one by one."""
-    listed = json.loads(trail or "[]")
-    return [(names[map], first, second) for map, first, second in listed if isinstance(second, int) and map in names]
+def _read_by(reads: Reads, trail: str | None, names: Mapping[int, str]) -> list[tuple[str, int, int]]:
+    """Give the attempts whose results one read, where the record lists them one by one."""
+    found = []
+    for map, first, second in json.loads(trail or "[]"):
+        if map not in names or isinstance(second, str):
+            continue
+        if second != REUSED:
+            found.append((names[map], first, second))
+        elif (origin := reads.origins(map, [first])[first]).registry == reads.uuid:
+            found.append((origin.map, origin.task, origin.attempt))
+    return found
 
 
 def _known(reads: Reads, summaries: Summaries, orcid: str | None) -> Known:

@@ -46,6 +46,6 @@ def _statements(
         return (exemplar(reads, record, index, names) for index in range(record.total))
 
     try:
-        yield from task_level.attempts_of(built.maps[record.name], built.maps, circumstances, level, tasks())
+        yield from task_level.attempts_of(built.maps[record.name], circumstances, level, tasks())
     except KeyError:  # an attempt of a cohort that was not there when they were counted
         raise Changed(record.name) from None
