@@ -46,7 +46,8 @@ def held(db: Database, job: int) -> Iterator[Held]:
     for sql in (_OUTPUTS, _CONTENTS):
         for map, index, number, role, name, place, outcome, accepted, started in db.fetch(sql, (job,)):
             if place != DROPPED:
-                superseded = outcome == Outcome.SUCCEEDED and accepted not in (0, number)
+                # Another result is accepted: one of this task, or one that it reuses.
+                superseded = outcome == Outcome.SUCCEEDED and accepted not in (0, -1, number)
                 yield Held(map, index, number, role, name, place, Outcome(outcome), superseded, started)
 
 

@@ -153,3 +153,18 @@ def test_both_databases_compact_alike(study: Cli, postgres_url: str, tmp_path: P
     done = other("compact", "--json").json
     assert (done["outputs"], done["contents"]) == (12, 6) and done["freed"] > 0
     assert all_results(other) == results and other("verify").exit == 0
+
+
+def test_what_another_map_reuses_stays_when_its_maker_goes(study: Cli) -> None:
+    assert study("submit", "again", "--param", "x=3:6", "--function", "study.py:long", "--reuse").exit == 0
+    assert study("run", "again", "--json").exit == 0
+    rows = study("results", "again", "--json").json["results"]
+    assert [row["result"] for row in rows] == all_results(study)[3:]
+    assert study("tasks", "again", "--json").json["tasks"][0]["attempts"] == 0
+    assert study("compact", "--output", "all").exit == 0
+    assert study("delete", "long", "--force").exit == 0
+    assert study("compact").exit == 0
+    assert study("results", "again", "--json").json["results"] == rows
+    assert study("verify").exit == 0
+    done = study("reproduce", "again", "--json", "--repository", ".")
+    assert (done.exit, done.json["verdicts"]["reproduced"]) == (0, 3), done.out + done.err
