@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,12 @@ import pytest
 
 from fixtures.cli import Cli, Done
 from fixtures.repositories import commit_all, git
+from fixtures.runs import until
 
 STUDY = """
 import os
 import random
+import time
 
 import numpy as np
 
@@ -29,6 +34,15 @@ def gap(levels):
 
 def summary(width):
     return {"mean": sum(width) / len(width), "n": len(width)}
+
+
+def patient(x):
+    if "PIDS" in os.environ:
+        with open(os.environ["PIDS"] + ".part", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename(os.environ["PIDS"] + ".part", os.environ["PIDS"])
+        time.sleep(float(os.environ["NAP"]))
+    return x
 
 
 def fragile(x):
@@ -105,7 +119,7 @@ def test_a_reader_runs_a_sample_of_a_chain_again_from_a_clone(chain: Cli, reader
     assert set(found.values()) == {"reproduced"} and len(found) == 12
     assert {task.partition("/")[0] for task in found} == {"levels", "gap", "summary"}
     assert all(one["found"] == one["recorded"] for one in done.json["tasks"])
-    assert [path.name for path in scratch.iterdir() if path.name.startswith("provrun-reproduce")] == []
+    assert [path.name for path in scratch.iterdir() if path.name.startswith("provrun-view")] == []
 
 
 def test_the_sample_follows_from_the_page_and_the_readers_nonce(chain: Cli, reader: Path) -> None:
@@ -176,6 +190,30 @@ def test_what_fails_or_ends_its_process_now_is_said_to_fail(study: Cli) -> None:
     done = study("reproduce", "fragile", "--json", BROKEN="1")
     assert (done.exit, set(verdicts(done).values())) == (6, {"failed"})
     assert all("it is broken" in why for why in whys(done))
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_stopped_leaves_no_process_and_no_folder_for_long(
+    study: Cli, tmp_path: Path, ending: signal.Signals
+) -> None:
+    temporary, pids = tmp_path / "temporary", tmp_path / "pids"
+    temporary.mkdir()
+    study("submit", "patient", "--param", "x=0:2", "--function", "study.py:patient")
+    assert study("run").exit == 0
+    environ = {**os.environ, "TMPDIR": str(temporary), "NAP": "60", "PIDS": str(pids)}
+    words = [sys.executable, "-m", "provrun", "reproduce", "patient", "--sample", "1"]
+    with subprocess.Popen(words, cwd=study.folder, env=environ, stderr=subprocess.DEVNULL) as running:
+        until(pids.exists, "a task runs again")
+        running.send_signal(ending)
+        assert running.wait(30) in (130, -signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{pids.read_text()}").exists(), "its process is gone")
+    if ending == signal.SIGINT:
+        assert list(temporary.iterdir()) == []
+    for left in temporary.iterdir():
+        os.utime(left, (0, 0))
+    assert study("reproduce", "patient", "--sample", "1", TMPDIR=str(temporary)).exit == 0
+    assert list(temporary.iterdir()) == []
+    assert study("verify").exit == 0
 
 
 def test_uncommitted_code_is_in_the_crate_and_not_with_a_page(study: Cli, reader: Path) -> None:

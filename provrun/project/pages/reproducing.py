@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -19,8 +18,10 @@ from provrun.project.pages.checkouts import Checkouts, local_repository
 from provrun.project.pages.evidence import Evidence, Named, Needed, Unknown
 from provrun.project.pages.recorded import InCrate, InRegistry, Nowhere, Recorded
 from provrun.project.pages.reruns import Bench, Made, Task, value_of
+from provrun.project.pages.software import differences
 from provrun.project.pages.verifying import page_of, verify
 from provrun.record.rebuilding import CannotRebuild
+from provrun.record.scratch import Scratch
 
 if TYPE_CHECKING:
     from provrun.core.leaves import Record
@@ -68,8 +69,10 @@ def reproduce(
     Nothing of the project is touched: all happens in a temporary folder. Raises `Unsound` for a page that does not
     hold.
     """
-    with tempfile.TemporaryDirectory(prefix="provrun-reproduce-") as name:
-        scratch = Path(name).resolve()
+    # Not one of `tempfile`: of those nobody removes what a process leaves that is ended by a signal.
+    place = Scratch()
+    try:
+        scratch = place.path.resolve()
         path = Path(source)
         if path.exists():
             page, in_crate = page_of(path)
@@ -82,6 +85,8 @@ def reproduce(
             values: Recorded = InCrate(path) if path.is_dir() else Nowhere()
             return _reproduce(path, page, records, values, wish, scratch, tell)
         return _of_project(source, wish, folder, scratch, tell)
+    finally:
+        place.remove()
 
 
 def _of_project(
@@ -139,7 +144,7 @@ def _reproduce(
         raise NotFound("there is no task with a result to run again", value=str(page))
     evidence.fetch_read(sample)
     rerun = Rerun(evidence, recorded, wish, scratch, tell)
-    environment = _software(recorded, evidence, sample)
+    environment = differences(recorded, evidence, sample)
     for line in environment:
         tell(line)
     return Report(verdict.digest, wish.nonce, environment, rerun.judge(sample))
@@ -373,27 +378,3 @@ def _words(error: CannotRebuild | Broken) -> str:
     if isinstance(error, Broken):
         return str(error)
     return error.message + (f" ({error.next})" if error.next else "")
-
-
-def _software(recorded: Recorded, evidence: Evidence, sample: Sequence[Record]) -> list[str]:
-    """Say in words in what the software here differs from what the tasks of a sample ran with."""
-    from provrun.export.crate.software import lock
-    from provrun.record.environment import capture_environment
-
-    here = capture_environment()
-    own = set(lock(here).splitlines())
-    found: list[str] = []
-    for digest in dict.fromkeys(str(record.fields["environment"]) for record in sample):
-        if digest == here.digest:
-            continue
-        listed = recorded.lock(digest)
-        if listed is not None:
-            there = set(listed.splitlines())
-            found += [f"recorded, not here: {line}" for line in sorted(there - own)]
-            found += [f"here, not recorded: {line}" for line in sorted(own - there)]
-            continue
-        node = next(one for one in evidence.view.typed("Environment") if evidence.view.text(one, "digest") == digest)
-        python = evidence.view.text(node, "python")
-        said = f"Python {python}, {evidence.view.text(node, 'packages')} packages"
-        found.append(f"the software differs: recorded {said}, here Python {here.python}, {len(here.packages)} packages")
-    return found
