@@ -315,7 +315,7 @@ def test_a_full_disk_meanwhile_ends_the_job_and_keeps_what_was_kept(
     assert again.json["succeeded"] <= 80 - entries
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "2"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("AWAY_SEEDS", "2"))))
 def test_whatever_happens_to_database_and_managers_every_task_succeeds_once(
     study: Runs, server: Server, witness: Witness, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
