@@ -16,7 +16,7 @@ from provrun.store.entries import Damaged, Entry
 HEAD = "HEAD"
 FANOUT = 8
 MOST_LEVELS = 12
-KEPT = 64  # entries whose bytes are kept to mend others' files
+KEPT = 512  # entries whose bytes are kept to mend others' files: on a busy file system many come before one is missed
 KEPT_BYTES = 1 << 26
 PROBE = 10.0  # seconds between looks for an entry whose writer died before he could say so in HEAD
 
@@ -60,6 +60,7 @@ class LogFiles:
         self._tail = -1
         self._probed_at = float("-inf")
         self._kept: dict[int, bytes] = {}
+        self._kept_bytes = 0
 
     # Reading
 
@@ -167,9 +168,10 @@ class LogFiles:
 
     def _keep(self, entry: Entry) -> None:
         """Keep the bytes of the last entries, to mend them for others."""
+        self._kept_bytes += len(entry.data) - len(self._kept.pop(entry.position, b""))
         self._kept[entry.position] = entry.data
-        while len(self._kept) > KEPT or (len(self._kept) > 1 and sum(map(len, self._kept.values())) > KEPT_BYTES):
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) > KEPT or (len(self._kept) > 1 and self._kept_bytes > KEPT_BYTES):
+            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))))
 
 
 _heads = msgspec.json.Decoder(Head)

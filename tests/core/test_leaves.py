@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from provrun.core.canonical import NotAValue, decode_canonical, encode
 from provrun.core.leaves import BadRecord, Ran, Read, Record, micros_of, read_of, write
+from provrun.core.records import Origin
 from provrun.core.states import Outcome
 
 numbers = st.none() | st.integers(0, 2**62)
@@ -29,6 +30,7 @@ tested = st.builds(
     st.sampled_from(list(Outcome)), numbers, st.none() | st.integers(0, 4 * 10**15), st.none() | st.integers(0, 10**12),
     numbers, numbers, digests, st.lists(st.just("ff" * 32), max_size=2),
     st.dictionaries(names, st.tuples(st.just("0f" * 32), st.integers(0, 9)), max_size=2), st.lists(reads, max_size=2),
+    origin=st.none(),
 )
 
 
@@ -58,6 +60,25 @@ def test_what_is_written_is_canonical_and_reads_as_a_record(
              "list": None if r.listed is None else [list(each) for each in r.listed]}
             for r in one.reads
         ]
+
+
+@given(tested, st.sampled_from(["null", '"s"']), names, st.integers(0, 9), st.integers(1, 9))
+def test_a_reused_result_is_written_as_what_another_map_made(
+    made: Ran, salt: str, name: str, index: int, attempt: int
+) -> None:
+    origin = Origin("11111111-0000-0000-0000-000000000000", name, index, attempt)
+    text = write(
+        map=encode("scan"), index=3, params="{}", state="succeeded", level=1,
+        shown=made._replace(origin=origin, outcome=Outcome.SUCCEEDED), others=(), defaults="null", salt=salt,
+    )
+    record = Record(text.encode())
+    assert record.fields["origin"] == {
+        "registry": origin.registry, "map": name, "index": index, "attempt": attempt
+    }
+    assert (record.fields["attempt"], record.fields["attempts"], record.fields["history"]) == (None, 0, [])
+    assert (record.group.kind, record.group.origin) == ("reused", (origin.registry, name))
+    assert record.sums() == (1, 0, 1, 0, 0, 0)
+    assert (record.fields["result"], record.fields["started"], record.fields["wall_us"]) == (made.result, None, None)
 
 
 def test_a_task_without_an_attempt_says_so() -> None:
