@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -239,15 +240,16 @@ def test_the_variables_of_another_project_name_nobody(runs: Runs) -> None:
 
 @pytest.mark.parametrize("growing", ["sqlite", "postgresql"], indirect=True)
 def test_a_submitter_that_is_killed_has_submitted_all_or_nothing(growing: Runs, witness: Witness) -> None:
-    # A name that no other test submits to: its processes are killed wherever they are found.
     # 60,000 tasks are three transactions; the task is killed while they are written, and tried again.
     submit = f"{PROVRUN} submit torn -q --param y=0:60000 --priority -1 -- true"
     growing.submit("seed", shell(witness.shell("$PROVRUN_ATTEMPT"), f"exec {submit}"), retries=1)
     process = growing.start("seed", "-j", "1")
     until(lambda: _staged(growing) > 0, "something was staged")
     for pid in processes_of("submit torn"):
-        if "bash" not in Path(f"/proc/{pid}/cmdline").read_text():
-            os.kill(pid, signal.SIGKILL)
+        with suppress(FileNotFoundError, ProcessLookupError):  # of another test, and gone
+            mine = Path(f"/proc/{pid}/cwd").resolve() == growing.root.resolve()
+            if mine and "bash" not in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
     until(lambda: len(witness.lines()) == 2, "the task was tried again")
     # The second attempt may have to wait for locks of the first, a minute at most.
     until(lambda: growing.counts("seed") == {"succeeded": 1}, "the second attempt ended", patience=90)
