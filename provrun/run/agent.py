@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -101,6 +102,11 @@ class Agent:
     def send_raw(self, message: bytes) -> None:
         """Queue an encoded message."""
         self._channel.send(message)
+
+    def flush(self) -> None:
+        """Write what is queued, as much as the spawner takes now; whether it has died `pump` tells."""
+        with suppress(Closed):
+            self._channel.flush()
 
     def pump(self) -> list[FromAgent]:
         """Write what is queued and give the messages that are there; never waits.

@@ -122,8 +122,7 @@ class Manager:
         epoll = self._epoll
         for fd in (self._keeper.fileno(), self._person.fileno()):
             epoll.register(fd, select.EPOLLIN)
-        self._handle(Tick(self._began))
-        self._join_local()
+        self._handle(Tick(self._began), self._join_local())
         tick = 0.0
         look = self._began + LOOK
         pause = QUICK
@@ -217,9 +216,10 @@ class Manager:
         self._epoll.unregister(self._local.agent.fileno())
         self._writing = False
         number = self._current.pop(0)
-        if not self._dispatcher.stopping and not gone.io and self._local.replace():
-            self._join_local()
-        self._handle(*self._lose(number, gone.message, gone.io))
+        goes_on = not self._dispatcher.stopping and not gone.io and self._local.replace()
+        joined = [self._join_local()] if goes_on else []
+        # At once: nothing must be handed to the new one in the name of the old one.
+        self._handle(*joined, *self._lose(number, gone.message, gone.io))
 
     def _hear(self, rank: int, message: FromAgent) -> tuple[Event, ...]:
         number = self._current.get(rank)
@@ -247,10 +247,10 @@ class Manager:
         self._keeper.order(keeper.Hello(number, rank, message))
         return AgentJoined(number, message.slots, message.node, message.gpus, message.memory)
 
-    def _join_local(self) -> None:
+    def _join_local(self) -> Event:
         # Without waiting for its word: it reads what it is sent as soon as it can, and what it would say is known.
         self._epoll.register(self._local.agent.fileno(), select.EPOLLIN)
-        self._handle(self._join(0, self._local.agent.joined))
+        return self._join(0, self._local.agent.joined)
 
     def _lose(self, number: int, reason: str, io: bool) -> tuple[Event, ...]:
         held = [(task.map, task.index, task.number) for task in self._dispatcher.held(number)]
@@ -341,7 +341,7 @@ class Manager:
         if map not in self._captured:
             # Only now: the first task must not wait until the code has been looked at.
             self._captured.add(map)
-            self._hear_local()
+            self._local.agent.flush()
             self._keeper.order(keeper.Capture(map))
 
     def _send(self, number: int, message: ToAgent) -> None:
