@@ -100,7 +100,8 @@ class Recall(msgspec.Struct, frozen=True, array_like=True, tag="recall"):
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
     """Say that an agent is there; ``host`` is the canonical JSON text of its host record.
 
-    ``gpus`` counts the GPUs it can give to tasks, ``memory`` is that of its node in bytes (0: not known).
+    ``gpus`` counts the GPUs it can give to tasks, ``memory`` is that of its node in bytes (0: not known). ``spawner``
+    counts those of the rank that have died before this one.
     """
 
     slots: int
@@ -108,6 +109,7 @@ class Joined(msgspec.Struct, frozen=True, array_like=True, tag="joined"):
     host: str
     gpus: int = 0
     memory: int = 0
+    spawner: int = 0
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True):

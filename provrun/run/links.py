@@ -16,6 +16,7 @@ BEAT = b""
 """What a rank sends to the manager when it has nothing else to say, every `PULSE` seconds."""
 PULSE = 3.0
 SILENCE = 15.0  # seconds without a word after which a rank is asked after
+_ADDRESS = 4  # bytes before a message that name a spawner
 _ABSENCE = 5.0  # seconds after which this process has itself not been there, being stopped or starved
 
 
@@ -42,9 +43,9 @@ class Remote:
         """Count the ranks, the manager's own included."""
         return self._post.size
 
-    def send(self, rank: int, message: ToAgent) -> None:
-        """Begin to send a message."""
-        self._post.post(rank, Codec.encode(message))
+    def send(self, rank: int, spawner: int, message: ToAgent) -> None:
+        """Begin to send a message to one of the spawners that a rank has, one after the other."""
+        self._post.post(rank, addressed(spawner, Codec.encode(message)))
 
     def receive(self) -> list[tuple[int, FromAgent]]:
         """Give what has come."""
@@ -70,12 +71,23 @@ class Remote:
             self._post.post(rank, END)
 
 
+def addressed(spawner: int, message: bytes) -> bytes:
+    """Give an encoded message with the spawner it is for: it may arrive when that one has been replaced."""
+    return spawner.to_bytes(_ADDRESS, "big") + message
+
+
+def address(data: bytes) -> tuple[int, bytes]:
+    """Give the spawner for which a message is, and the encoded message."""
+    return int.from_bytes(data[:_ADDRESS], "big"), data[_ADDRESS:]
+
+
 class Local:
-    """The agent on this host. One that dies is replaced, a few times."""
+    """The agent on this host. One that dies is replaced, a few times; ``spawner`` counts those that have been."""
 
     def __init__(self, start: Callable[[], Agent]) -> None:
         self._start = start
         self.restarts = 0
+        self.spawner = 0
         self.agent = start()
 
     def replace(self) -> bool:
@@ -86,5 +98,6 @@ class Local:
         if self.restarts >= RESTARTS:
             return False
         self.restarts += 1
+        self.spawner += 1
         self.agent = self._start()
         return True

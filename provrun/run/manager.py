@@ -101,7 +101,8 @@ class Manager:
         self._total = progress.left
         self._rated = 0
         self._rated_at = 0.0
-        self._ranks: list[int] = []  # of each agent by its number: one that takes another's place gets a new one
+        # Rank and spawner of each agent by its number: one that takes another's place gets a new number.
+        self._ranks: list[tuple[int, int]] = []
         self._current: dict[int, int] = {}
         self._maps: dict[int, RunMap] = {}
         self._sent_maps: set[tuple[int, int]] = set()
@@ -242,7 +243,7 @@ class Manager:
 
     def _join(self, rank: int, message: Joined) -> Event:
         number = len(self._ranks)
-        self._ranks.append(rank)
+        self._ranks.append((rank, message.spawner))
         self._current[rank] = number
         self._keeper.order(keeper.Hello(number, rank, message))
         return AgentJoined(number, message.slots, message.node, message.gpus, message.memory)
@@ -345,11 +346,11 @@ class Manager:
             self._keeper.order(keeper.Capture(map))
 
     def _send(self, number: int, message: ToAgent) -> None:
-        rank = self._ranks[number]
+        rank, spawner = self._ranks[number]
         if rank == 0:
             self._local.agent.send(message)
         elif self._remote is not None:
-            self._remote.send(rank, message)
+            self._remote.send(rank, spawner, message)
 
     # What is shown
 

@@ -10,7 +10,7 @@ import msgspec
 
 from provrun.core.messages import Codec, Failed, Joined
 from provrun.run.agent import AgentLost
-from provrun.run.links import BEAT, END, PULSE, Local, Post
+from provrun.run.links import BEAT, END, PULSE, Local, Post, address
 from provrun.run.orphans import OTHERS, leave_with_launcher
 
 QUICK = 0.0002  # seconds between looks for messages while there is traffic
@@ -40,8 +40,10 @@ def relay(post: Post, local: Local, host: str, wrong: str | None) -> None:
         for _, data in post.receive():
             if data == END:
                 return
-            if alive:
-                local.agent.send_raw(data)
+            spawner, message = address(data)
+            # What was meant for one that has died is told to be lost: the next one must not run it.
+            if alive and spawner == local.spawner:
+                local.agent.send_raw(message)
             busy = True
         if alive:
             try:
@@ -58,13 +60,13 @@ def relay(post: Post, local: Local, host: str, wrong: str | None) -> None:
 def _forward(post: Post, local: Local, host: str) -> None:
     for data in local.agent.pump_raw():
         # Only the first message of a spawner is looked into.
-        post.post(0, _with_host(data, host) if data[1:8] == _JOINED else data)
+        post.post(0, _introduced(data, host, local.spawner) if data[1:8] == _JOINED else data)
 
 
-def _with_host(data: bytes, host: str) -> bytes:
+def _introduced(data: bytes, host: str, spawner: int) -> bytes:
     message = Codec.decode_from_agent(data)
     assert isinstance(message, Joined)
-    return Codec.encode(msgspec.structs.replace(message, host=host))
+    return Codec.encode(msgspec.structs.replace(message, host=host, spawner=spawner))
 
 
 _JOINED = Codec.encode(Joined(1, "", ""))[1:8]

@@ -133,8 +133,7 @@ class Spawner:
             runner = self._maps.get(queue[0].map)
             if runner is None:
                 start = queue.popleft()
-                if start.map in self._unusable:  # else it was meant for the spawner before this
-                    self.site.reports.add(not_started(start, self._unusable[start.map]))
+                self.site.reports.add(not_started(start, self._unusable[start.map]))
                 continue
             if not runner.take(queue):
                 return
