@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from provrun.core.environment import Tool
 from provrun.core.records import Artifact, AttemptRecord, Dependency, TaskRecord
 from provrun.core.states import Outcome
 
 
 class Uses(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recipe used when it ran: files and the executable with their SHA-256, and parameters left to defaults."""
+    """What a recipe used when it ran: files with their SHA-256, programs from elsewhere, defaults of parameters."""
 
     files: dict[str, str] = {}
-    tool: tuple[str, str] | None = None
+    tools: tuple[Tool, ...] = ()
     defaults: dict[str, object] = {}
 
 

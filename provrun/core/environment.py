@@ -52,6 +52,15 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, variables=lasting).digest
 
 
+class Tool(msgspec.Struct, frozen=True, order=True):
+    """A program outside the project that a recipe runs: where it was found, its SHA-256 in hex, and what it says of its
+    version, None if it was not asked or does not say."""
+
+    path: str
+    sha256: str
+    version: str | None = None
+
+
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of machine: equal for the equal nodes of a cluster, hence without a name; ``memory`` in GiB."""
 

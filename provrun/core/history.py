@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from provrun.core.environment import Tool
 from provrun.core.records import Origin
 from provrun.core.states import Outcome, State
 
@@ -51,7 +52,10 @@ class History(NamedTuple):
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
-    """What attempts shared, by digest in hex; ``inputs`` are those of the shared inputs, in the order of the recipe."""
+    """What attempts shared, by digest in hex; ``inputs`` are those of the shared inputs, in the order of the recipe.
+
+    ``tools`` are the programs from outside the project that they ran.
+    """
 
     job: int
     code: str
@@ -59,6 +63,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     host: str
     inputs: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):

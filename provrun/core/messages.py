@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
+from provrun.core.environment import Tool
 from provrun.core.records import Artifact, Limits, Policy, Recipe
 
 Key = tuple[int, int, int]
@@ -159,15 +160,15 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
 class Loaded(msgspec.Struct, frozen=True, array_like=True, tag="loaded"):
     """Say what a map's recipe uses on this agent, once and again when it has changed.
 
-    ``files`` maps paths of project files (imported modules, script arguments, ``--uses``) to sha256; ``tool`` is
-    the resolved executable of a command with its digest; ``defaults`` are a function's parameters left to defaults;
+    ``files`` maps paths of project files (imported modules, script arguments, ``--uses``) to sha256; ``tools`` are
+    the programs of a command that lie elsewhere; ``defaults`` are a function's parameters left to defaults;
     ``shared_inputs`` are (path, sha256, size) of inputs whose template names no parameter.
     """
 
     number: int
     map: int
     files: dict[str, str]
-    tool: tuple[str, str] | None
+    tools: list[Tool]
     defaults: dict[str, object]
     shared_inputs: list[tuple[str, str, int]]
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 from provrun.core.canonical import decode
 from provrun.core.cohorts import CohortKey, GroupKey, cohort_of, reused
+from provrun.core.environment import Tool
 from provrun.core.history import Circumstances, History, Reused, Tried
 from provrun.core.records import REUSED
 from provrun.core.states import Outcome, State
@@ -36,6 +37,7 @@ class Cohort:
         self.contexts: set[int] = set()
         self.jobs: set[int] = set()
         self.hosts: set[str] = set()
+        self.tools: set[Tool] = set()
         self.changed: Counter[str] = Counter()
         self.attempts = 0
         self.tasks = 0
@@ -91,6 +93,7 @@ class Taken:
     def __init__(self, key: GroupKey, around: Circumstances) -> None:
         self.key = key
         self.around = around
+        self.tools: set[Tool] = set()
         self.tasks = 0
         self.noresult = 0
         self.first: int | None = None
@@ -232,6 +235,7 @@ class Census:
         if taken is None:
             taken = self.taken[key] = Taken(key, around)
         taken.add(found.made)
+        taken.tools.update(around.tools)
         if self.standing is not None:
             self.standing.add(REUSED, key)
 
@@ -256,6 +260,7 @@ class Census:
             found.contexts.add(attempt.context)
             found.jobs.add(around.job)
             found.hosts.add(around.host)
+            found.tools.update(around.tools)
             self._keys[attempt.context, attempt.outcome, level] = found
         around = self._circumstances[attempt.context]
         if around.code_after is not None:

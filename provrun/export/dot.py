@@ -18,7 +18,9 @@ _PLAN = 'shape=note, style=filled, fillcolor="#fffcb8", color="#b0a030"'
 _GOOD = 'shape=box, style="rounded,filled", fillcolor="#c9d6f7", color="#3b5bb5"'
 _BAD = 'shape=box, style="rounded,filled", fillcolor="#f7c9c9", color="#b53b3b"'
 _COLLECTIONS = {"pr:Parameters", "pr:Results", "pr:SupersededResults", "pr:InputFiles"}
-_SHOWN = {"pr:InputFile", "pr:CodeVersion", "pr:Environment", "pr:CodeSet", "pr:EnvironmentSet", "pr:Figure"}
+_SHOWN = {
+    "pr:InputFile", "pr:Tool", "pr:CodeVersion", "pr:Environment", "pr:CodeSet", "pr:EnvironmentSet", "pr:Figure",
+}
 # Which argument of a relation it leads to, and how it is drawn.
 _DRAWN = {
     "Usage": (1, ""), "Generation": (1, ""), "Association": (2, " [style=dotted]"),
@@ -109,6 +111,8 @@ def _label(record: ProvRecord, types: set[str]) -> str:
         return f"Python {get('python')}\n{get('packages')} packages"
     if "pr:InputFile" in types:
         return f"input {get('sha256')[:10]}"
+    if "pr:Tool" in types:
+        return f"program {get('name')}\n{get('sha256')[:10]}"
     if "pr:Figure" in types:
         return f"figure\n{get('name')}"
     if "pr:InputFiles" in types:

@@ -142,9 +142,11 @@ class MapNodes:
         page, things = self.page, self.things
         name = self.cohort(part)
         commitment = None if part.position is None else self.commitment(part.position)
+        tools, further = things.tools(tool for cohort in part.cohorts for tool in cohort.tools)
         page.activity(
             name, ["TailCohort" if part.tail else "Cohort"], started=part.started, ended=part.ended,
-            dcterms_isPartOf=self.activity, commitment=commitment, **self._figures(part),
+            dcterms_isPartOf=self.activity, commitment=commitment, furtherTools=further or None,
+            **self._figures(part),
         )
         sources = [self.params]
         if part.position is not None:
@@ -165,6 +167,8 @@ class MapNodes:
             environment = things.environment(part.first.key.environment)
         page.associated(name, things.provrun, code)
         page.used(name, environment)
+        for one in tools:
+            page.used(name, one)
         files = things.inputs(sha for inputs in sorted({c.key.inputs for c in part.cohorts}) for sha in inputs)
         inputs = [*files, *([own] if own is not None else [])]
         for one in inputs:
@@ -181,14 +185,15 @@ class MapNodes:
         )
         registry, map = taken.key.origin or ("", "")
         inputs = taken.around.inputs
+        tools, further = self.things.tools(taken.tools)
         origin = page.activity(
             page.p(f"origin.{self.name}.{position}"), ["OriginCohort"], started=taken.first, ended=taken.last,
             commitment=commitment, attempts=taken.tasks, outcome=taken.key.outcome, originRegistry=registry,
-            originMap=map, sharedInputs=encode(list(inputs)) if inputs else None,
+            originMap=map, sharedInputs=encode(list(inputs)) if inputs else None, furtherTools=further or None,
         )
         page.associated(origin, self.things.provrun, self.things.code(taken.around.code))
         page.used(origin, self.things.environment(taken.around.environment))
-        for one in dict.fromkeys(self.things.inputs(inputs)):
+        for one in (*tools, *dict.fromkeys(self.things.inputs(inputs))):
             page.used(origin, one)
         results = page.entity(
             self.reused_of(taken), ["prov:Collection", "ReusedResults"], memberCount=taken.tasks, position=position,

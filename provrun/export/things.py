@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provrun.core.canonical import digest, encode
 from provrun.core.code import Code
-from provrun.core.environment import Environment, Host
+from provrun.core.environment import Environment, Host, Tool
 from provrun.core.records import Recipe
 from provrun.export.page import Page, ended_at
 
@@ -108,6 +109,17 @@ class Things:
         name = self.page.digested("file", sha256)
         if self.first(name):
             self.page.entity(name, ["InputFile"], sha256=sha256, size=size)
+        return name
+
+    def tools(self, tools: Iterable[Tool], most: int = 16) -> tuple[list[QualifiedName], int]:
+        """Name programs from outside the project, without their folders; the rest as a count."""
+        named = sorted({(posixpath.basename(one.path), one.sha256, one.version or "") for one in tools})
+        return [self._tool(*one) for one in named[:most]], max(0, len(named) - most)
+
+    def _tool(self, program: str, sha256: str, version: str) -> QualifiedName:
+        name = self.page.digested("tool", digest("tool", [program, sha256, version]).hex())
+        if self.first(name):
+            self.page.entity(name, ["Tool"], name=program, sha256=sha256, version=version or None)
         return name
 
     def code_set(self, name: QualifiedName, digests: Collection[str]) -> QualifiedName:

@@ -197,8 +197,8 @@ def _uses(context: ContextRecord) -> dict[str, object]:
     uses = context.uses
     if uses is None:
         return {}
-    tool = {f"program {uses.tool[0]}": uses.tool[1]} if uses.tool is not None else {}
-    return {**uses.files, **tool, **{f"default {name}": value for name, value in uses.defaults.items()}}
+    tools = {f"program {tool.path}": " ".join(filter(None, (tool.sha256[:12], tool.version))) for tool in uses.tools}
+    return {**uses.files, **tools, **{f"default {name}": value for name, value in uses.defaults.items()}}
 
 
 def _read_name(view: View, entry: list[object]) -> str:

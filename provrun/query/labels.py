@@ -5,7 +5,7 @@ from __future__ import annotations
 from provrun.core.answers import AcceptanceRecord
 from provrun.core.canonical import decode
 from provrun.core.code import Code
-from provrun.core.environment import Environment
+from provrun.core.environment import Environment, Tool
 from provrun.core.records import REUSED, AttemptRecord, MapRecord, Origin, Recipe
 from provrun.core.states import Outcome
 from provrun.core.units import format_duration, format_size
@@ -35,6 +35,12 @@ def environment_line(environment: Environment) -> str:
     container = f", container {environment.container}" if environment.container else ""
     python = f"{environment.implementation} {environment.python}"
     return f"env:{short(environment.digest)}  {python}, {len(environment.packages)} packages{container}"
+
+
+def tool_line(tool: Tool) -> str:
+    """Say which program it is, with what it says of its version."""
+    said = f", {clipped(tool.version, 70)}" if tool.version else ""
+    return f"{file_line(tool.path, tool.sha256, None)}{said}"
 
 
 def recipe_line(recipe: Recipe) -> str:

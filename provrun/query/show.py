@@ -238,7 +238,7 @@ def _used(view: View, attempt: AttemptRecord | None, artifacts: tuple[Artifact, 
     ]
     uses = context.uses
     return {
-        "uses": {"files": uses.files, "tool": uses.tool} if uses is not None else None,
+        "uses": {"files": uses.files, "tools": msgspec.to_builtins(uses.tools)} if uses is not None else None,
         "host": msgspec.to_builtins(view.reads.host(context.host)),
         "inputs": inputs,
         "trail": [_step(view, entry) for entry in (msgspec.json.decode(attempt.trail) if attempt.trail else ())],

@@ -236,8 +236,8 @@ class Staleness:
         if context.uses is not None:
             for path, then in sorted(context.uses.files.items()):
                 yield from self._compared("code", self._code(path), path, then)
-            if context.uses.tool is not None:
-                yield from self._compared("tool", self._code(context.uses.tool[0]), *context.uses.tool)
+            for tool in context.uses.tools:
+                yield from self._compared("tool", self._code(tool.path), tool.path, tool.sha256)
         for path, then, _ in context.inputs:
             yield from self._compared("input", posixpath.join(self._folder, path), path, then)
         # Numbers of threads belong to the job: a login node has other ones than a compute node.

@@ -121,8 +121,8 @@ class Up(Tracer):
         if uses is not None:
             for path, digest in sorted(uses.files.items()):
                 connect(id, "used code file", self.file(path, digest, None))
-            if uses.tool is not None:
-                connect(id, "used program", self.file(uses.tool[0], uses.tool[1], None))
+            for tool in uses.tools:
+                connect(id, "used program", self.tool(tool))
         made = shown.artifacts
         if shown.attempt is None or shown.attempt.number != attempt.number:
             made = tuple(self.view.reads.artifacts(map.id, attempt.index, attempt.number))

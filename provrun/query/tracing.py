@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 
+from provrun.core.environment import Tool
 from provrun.core.records import Dependency, JobRecord, MapRecord
 from provrun.query import labels
 from provrun.query.graph import Graph, Node
@@ -35,6 +36,12 @@ class Tracer(ABC):
         id = f"sha256:{digest} {path}" if apart else f"sha256:{digest}"
         detail: dict[str, object] = {"path": path, "digest": digest, "size": size}
         self.graph.add(Node(id, "file", labels.file_line(path, digest, size), detail))
+        return id
+
+    def tool(self, tool: Tool) -> str:
+        id = f"sha256:{tool.sha256}"
+        detail: dict[str, object] = {"path": tool.path, "digest": tool.sha256, "size": None, "version": tool.version}
+        self.graph.add(Node(id, "file", labels.tool_line(tool), detail))
         return id
 
     def code(self, digest: str) -> str:

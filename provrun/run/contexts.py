@@ -152,7 +152,7 @@ class Contexts:
         """Intern what a recipe uses and reads; hundreds of agents say the same of it."""
         if same is not None and msgspec.structs.replace(same.said, number=said.number) == said:
             return same.uses, same.inputs
-        uses = {"files": said.files, "tool": said.tool, "defaults": said.defaults}
+        uses = {"files": said.files, "tools": msgspec.to_builtins(said.tools), "defaults": said.defaults}
         inputs = self._registry.intern_inputs(said.shared_inputs) if said.shared_inputs else None
         return self._registry.intern_uses(uses), inputs
 

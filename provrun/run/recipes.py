@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from provrun.core.canonical import Value
 from provrun.core.identity import task_key
 from provrun.core.messages import RunMap, Start
+from provrun.core.programs import programs
 from provrun.core.template import Field, Piece, Template, as_text, shell_variable
 from provrun.run import checkpoints
 from provrun.run.binding import Names
@@ -18,7 +19,7 @@ from provrun.run.declared import CannotStart, Declared, fill
 from provrun.run.pinned import Pinned
 from provrun.run.seats import Seat, Seats
 from provrun.run.site import Desk, Site
-from provrun.run.uses import Uses
+from provrun.run.uses import Programs, Uses
 
 if TYPE_CHECKING:
     from provrun.run.parallel import TaskLauncher
@@ -121,6 +122,8 @@ class CommandRecipe:
         self._site = site
         self._uses: Uses | None = None
         self._words: set[str] = set()
+        self._started: list[str] = []
+        self._programs = Programs(site.versions, self._environment)
         self._executables: dict[str, str] = {}
 
     @property
@@ -133,7 +136,8 @@ class CommandRecipe:
         elif uses.changed():
             uses = uses.again()
         if uses is not self._uses:
-            uses.find(self._site.reports, self._constant_words(), self._tool())
+            self._find_programs()
+            uses.find(self._site.reports, self._constant_words(), self._programs)
             self._uses = uses
         return uses
 
@@ -230,21 +234,47 @@ class CommandRecipe:
 
     def _learn_words(self, line: str) -> None:
         """Take note of programs and scripts that a line names; its other words name data."""
-        for position, word in enumerate(line.split()):
-            wanted = position == 0 or word.endswith(_SOURCES)
-            if wanted and word not in self._words and len(self._words) < _MANY_WORDS:
-                self._words.add(word)
-                if self._uses is not None:
-                    self._uses.grow_by(word, self._site.reports)
+        started = programs(line)
+        for word in (*started, *(word for word in line.split() if word.endswith(_SOURCES))):
+            if word in self._words or len(self._words) >= _MANY_WORDS:
+                continue
+            self._words.add(word)
+            if self._uses is not None:
+                self._uses.grow_by(word, self._site.reports)
+            if word in started:
+                self._started.append(word)
+                path = self._add_program(word)
+                if path is not None and self._uses is not None:
+                    self._uses.grow_by_program(path, self._site.reports)
 
-    def _tool(self) -> str | None:
-        first = self._template.pieces[0] if self._template and self.kind == "command" else ()
+    def _find_programs(self) -> None:
+        """Look where the programs lie now that the template and the lines so far start."""
+        self._programs.paths.clear()
+        words = [self._shell] if self._shell else []
+        if self._template is not None and self.kind == "shell":
+            pieces = self._template.pieces[0]
+            words += programs("".join(piece if isinstance(piece, str) else "\0" for piece in pieces))
+        elif self._template is not None and all(isinstance(piece, str) for piece in self._template.pieces[0]):
+            words += map(str, self._template.pieces[0])
+        for word in (*words, *self._started):
+            self._add_program(word)
+
+    def _add_program(self, word: str) -> str | None:
+        """Take note of a program; give its path if it is new.
+
+        One that is named by a path is not asked for its version: it may be somebody's own, and do whatever it does.
+        """
         try:
-            if self._template is None or self.kind == "shell":
-                return self.executable(self._shell)
-            return self.executable(first[0]) if len(first) == 1 and isinstance(first[0], str) else None
-        except CannotStart:  # which every task will say
+            path = self._find(word)
+        except CannotStart:  # which the task will say
             return None
+        if path in self._programs.paths:
+            return None
+        try:
+            self._programs.paths[path] = os.path.samefile(self._find(os.path.basename(word)), path)
+        except (CannotStart, OSError):
+            self._programs.paths[path] = False
+        return path
 
     def _find(self, word: str) -> str:
         folders = [""] if "/" in word else self._path.split(os.pathsep)

@@ -15,6 +15,7 @@ from provrun.run.loop import Loop
 from provrun.run.reports import Reports
 from provrun.run.seats import Seats
 from provrun.run.setup import Setup
+from provrun.run.versions import Versions
 
 _OWN_DESCRIPTORS = 32  # of the spawner itself, and for looking at processes, digesting and forking
 _EACH_SLOT = 6  # pipes of a command, or socket and tapes of a child, and those of a child that is on its way out
@@ -110,6 +111,7 @@ class Site:
         self.descriptors = Descriptors(seats.slots)
         self.pack = reports.pack
         self.files = Files(reports.asides)
+        self.versions = Versions(reports.asides)
         self.memory = MemoryWatch(loop)
         self.oom_kills = OomKills()
         self.project = setup.project

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import count
 
+from provrun.core.environment import Tool
 from provrun.core.messages import Loaded, Result, RunMap
 from provrun.run.declared import CannotStart, Declared
 from provrun.run.files import Files, Seen, changed
 from provrun.run.pinned import Pinned
 from provrun.run.reports import Reports
+from provrun.run.versions import Versions
 
 _SHARE = 0.01  # of the time that may go into looking at files
 _MANY = 1000
 _numbers = count(1)
 
 
+class Programs:
+    """The programs that a recipe runs: paths, each with whether its version may be asked for, and how to ask."""
+
+    def __init__(self, versions: Versions, environment: Mapping[bytes, bytes]) -> None:
+        self.paths: dict[str, bool] = {}
+        self.versions = versions
+        self.environment = environment
+
+
 class Uses:
-    """The files, tool, defaults and shared inputs of a map under one number; another number stands for other ones.
+    """The files, tools, defaults and shared inputs of a map under one number; another number stands for other ones.
 
     Results wait here until the manager was told what their numbers mean: until all that is `awaited` has come.
     """
@@ -37,7 +48,8 @@ class Uses:
         self._workdir = workdir
         self._pinned = Pinned(run, project)
         self._files: dict[str, Seen] = {}
-        self._tool: tuple[str, Seen] | None = None
+        self._tools: dict[str, Seen] = {}
+        self._programs: Programs | None = None
         self._shared: dict[str, Seen] = {}
         self._held: list[Result] = []
         self._next_look = 0.0
@@ -46,8 +58,8 @@ class Uses:
         """Make the uses that follow when files have changed."""
         return Uses(self._run, self._declared, self._digests, self._project, self._workdir)
 
-    def find(self, reports: Reports, words: Iterable[str] = (), tool: str | None = None) -> None:
-        """Look at the tool, at what ``--uses`` and the words of a command name in the project, and at shared inputs.
+    def find(self, reports: Reports, words: Iterable[str] = (), programs: Programs | None = None) -> None:
+        """Look at programs, at what ``--uses`` and the words of a command name in the project, and at shared inputs.
 
         Raises `CannotStart` when a shared input is missing.
         """
@@ -59,18 +71,31 @@ class Uses:
         paths += [path for path in map(there, map(self._whole, words)) if self._is_ours(path) and os.path.isfile(path)]
         paths = list(dict.fromkeys(paths))[:_MANY]
         shared = [self._whole(path) for path in self._declared.shared]
+        self._programs = programs
+        tools = [path for path in programs.paths if path not in paths] if programs is not None else []
 
         def look() -> None:
             self.add(self._look(paths))
             for path, whole in zip(self._declared.shared, shared, strict=True):
                 with suppress(OSError):
                     self._shared[path] = self._digests.look(whole)
-            with suppress(OSError):
-                self._tool = (self._pinned.named(tool), self._digests.look(tool)) if tool else None
-            self.arrived(reports)
+            self._ask(tools, reports)
 
         self.awaited += 1
-        self._digests.prepare([*paths, *shared, *([tool] if tool else [])], look)
+        self._digests.prepare([*paths, *shared, *tools], look)
+
+    def _ask(self, tools: Iterable[str], reports: Reports) -> None:
+        """Look at programs that lie outside the project, and ask them for their versions."""
+        asked = []
+        for path in tools:
+            with suppress(OSError):
+                seen = self._tools[path] = self._digests.look(path)
+                if self._programs is not None and self._programs.paths.get(path):
+                    asked.append((path, seen))
+        if self._programs is None:
+            self.arrived(reports)
+        else:
+            self._programs.versions.ask(asked, self._programs.environment, lambda: self.arrived(reports))
 
     def add(self, files: dict[str, Seen]) -> None:
         """Add files that were found to be used."""
@@ -87,8 +112,8 @@ class Uses:
         new = {path: seen for path, seen in files.items() if path not in self._files}
         if new:
             self.add(new)
-            self.number = next(_numbers)
             if self.announced:
+                self.number = next(_numbers)
                 self._announce(reports)
 
     def grow_by(self, word: str, reports: Reports) -> None:
@@ -96,6 +121,14 @@ class Uses:
         path = self._whole(word)
         if self._is_ours(path) and os.path.isfile(path):
             self.grow(self._look([self._pinned.there(path)]), reports)
+
+    def grow_by_program(self, path: str, reports: Reports) -> None:
+        """Take a new number: tasks run a further program, which lies outside the project."""
+        if self.announced:
+            self.number = next(_numbers)
+            self.announced = False
+        self.awaited += 1
+        self._ask([path], reports)
 
     def changed(self) -> bool:
         """Tell whether a file is not what the manager was told; does not look again at once if that takes long."""
@@ -107,7 +140,7 @@ class Uses:
         return found
 
     def _find_change(self) -> bool:
-        if self._tool and changed(self._pinned.there(self._tool[0]), self._tool[1]):
+        if any(changed(path, seen) for path, seen in self._tools.items()):
             return True
         there = self._pinned.there
         if any(changed(there(os.path.join(self._project, path)), seen) for path, seen in self._files.items()):
@@ -125,8 +158,9 @@ class Uses:
         self.announced = True
         files = {path: seen[0] for path, seen in self._files.items()}
         shared = [(path, seen[0], seen[2]) for path, seen in self._shared.items()]
-        tool = (self._tool[0], self._tool[1][0]) if self._tool else None
-        reports.say(Loaded(self.number, self._run.map, files, tool, self.defaults, shared))
+        version = self._programs.versions.of if self._programs is not None else lambda *_: None
+        tools = [Tool(path, seen[0], version(path, seen)) for path, seen in sorted(self._tools.items())]
+        reports.say(Loaded(self.number, self._run.map, files, tools, self.defaults, shared))
         for result in self._held:
             reports.add(result)
         self._held = []

@@ -7,7 +7,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import cast
 
+import msgspec
+
 from provrun.core.canonical import decode
+from provrun.core.environment import Tool
 from provrun.core.history import Circumstances, History, Reused, Tried, Use
 from provrun.core.records import REUSED, Origin
 from provrun.core.states import Outcome, State
@@ -23,11 +26,17 @@ from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx and (a.
 where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
 """
 _CIRCUMSTANCES = """
-select x.id, x.job_id, c.digest, after.digest, e.digest, h.digest, i.body
+select x.id, x.job_id, c.digest, after.digest, e.digest, h.digest, i.body, u.body
 from context x join code c on c.id = x.code_id left join code after on after.id = x.code_after_id
   join environment e on e.id = x.environment_id join host h on h.id = x.host_id
-  left join inputs i on i.id = x.inputs_id
+  left join inputs i on i.id = x.inputs_id left join uses u on u.id = x.uses_id
 """
+
+
+class _Programs(msgspec.Struct):
+    """What is read of the record of what recipes use: it may name a thousand files."""
+
+    tools: tuple[Tool, ...] = ()
 
 
 class Summaries:
@@ -62,8 +71,9 @@ class Summaries:
                 job=job, code=bytes(code).hex(), code_after=bytes(after).hex() if after is not None else None,
                 environment=bytes(environment).hex(), host=bytes(host).hex(),
                 inputs=tuple(sha for _, sha, _ in _files(inputs)),
+                tools=() if uses is None else msgspec.json.decode(uses, type=_Programs).tools,
             )
-            for id, job, code, after, environment, host, inputs in self.db.fetch(_CIRCUMSTANCES)
+            for id, job, code, after, environment, host, inputs, uses in self.db.fetch(_CIRCUMSTANCES)
         }
 
     def sizes_of_inputs(self) -> dict[str, int]:

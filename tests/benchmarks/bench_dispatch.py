@@ -21,7 +21,7 @@ ROUNDS = 3
 # first run, and by one that knows how long each task takes. Two cores need some of ten seconds to start 128 processes.
 SHAPES = (
     (1, 8, 1.0, 0.97, 1.0), (1, 32, 1.0, 0.97, 1.0), (1, 64, 1.0, 0.97, 1.0), (4, 16, 1.0, 0.97, 1.0),
-    (1, 128, 1.0, 0.95, 0.95), (8, 16, 1.0, 0.95, 0.95), (1, 128, 3.0, 0.95, 1.0),
+    (1, 128, 1.0, 0.95, 0.95), (8, 16, 1.0, 0.95, 0.95), (1, 128, 3.0, 0.95, 1.0), (8, 16, 3.0, 0.95, 1.0),
 )  # fmt: skip
 TASKS = 10  # for each slot, as in the talk
 SPREAD = 0.1

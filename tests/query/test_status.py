@@ -113,7 +113,7 @@ def test_only_results_made_with_other_code_are_stale(lab: Lab) -> None:
 
 def test_a_changed_program_and_a_changed_shared_input_make_results_stale(lab: Lab) -> None:
     lab.use("tool", "binary")
-    lab.tool = (str(lab.root / "tool"), lab.uses.pop("tool"))
+    lab.tools = [{"path": str(lab.root / "tool"), "sha256": lab.uses.pop("tool"), "version": None}]
     lab.use("table.csv", "1,2")
     lab.shared = [("table.csv", lab.uses.pop("table.csv"), 3)]
     lab.submit("scan", xs(1))

@@ -243,7 +243,7 @@ def test_a_map_says_which_files_of_the_project_its_command_uses(driver: Driver, 
     (loaded,) = driver.loaded()
     assert set(loaded.files) == {"script.py", "lib/more.txt"}
     assert loaded.files["script.py"] == sha256sum(workplace / "script.py")
-    assert loaded.tool == (PYTHON, sha256sum(Path(PYTHON)))
+    assert [(tool.path, tool.sha256) for tool in loaded.tools] == [(PYTHON, sha256sum(Path(PYTHON)))]
 
 
 def test_an_edited_script_gets_a_new_number_and_overlapping_attempts_have_both(driver: Driver, workplace: Path) -> None:

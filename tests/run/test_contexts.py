@@ -24,7 +24,7 @@ def code(letter: str) -> CapturedCode:
 
 
 def loaded(number: int, digest: str, map: int = 1) -> Loaded:
-    return Loaded(number, map, {"a.py": digest * 64}, None, {"y": 1}, [])
+    return Loaded(number, map, {"a.py": digest * 64}, [], {"y": 1}, [])
 
 
 class Job:

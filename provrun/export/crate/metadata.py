@@ -221,6 +221,11 @@ class _Graph:
                     node, "CreativeWork", name=f"Input file {sha256[:12]}", sha256=sha256,
                     size=facts.text(node, "size"), description="An input that is not part of the crate",
                 ))
+            elif facts.is_a(node, "Tool"):
+                found.append(self.add(
+                    node, "CreativeWork", name=f"Program {facts.text(node, 'name')}", sha256=facts.text(node, "sha256"),
+                    version=facts.text(node, "version"), description="A program that is not part of the crate",
+                ))
             elif facts.is_a(node, "InputFiles"):
                 found.append(self.add(
                     node, "CreativeWork", name=f"{facts.number(node, 'memberCount')} input files",

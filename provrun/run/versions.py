@@ -1,0 +1,83 @@
+"""What programs say of their version: the first line of what they answer to ``--version``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from provrun.run.asides import Asides
+from provrun.run.files import Seen
+
+_PATIENCE = 3.0  # seconds; what takes longer has begun to do something else
+_LONGEST = 200
+_READ = 4096
+
+Program = tuple[str, Seen]
+"""The path of a program and what was seen of its file."""
+
+
+class Versions:
+    """Asks each state of each program once, aside: it may not know the question and take its time."""
+
+    def __init__(self, asides: Asides) -> None:
+        self._asides = asides
+        self._known: dict[Program, str | None] = {}
+
+    def of(self, path: str, seen: Seen) -> str | None:
+        """Give what a program has said; None if it was not asked."""
+        return self._known.get((path, seen))
+
+    def ask(self, programs: Iterable[Program], environment: Mapping[bytes, bytes], then: Callable[[], None]) -> None:
+        """Go on when these programs have been asked: at once if that is so already."""
+        unknown = [one for one in programs if one not in self._known]
+        if not unknown:
+            then()
+            return
+
+        def learn(data: bytes | None) -> None:
+            said = [None] * len(unknown) if data is None else msgspec.msgpack.decode(data, type=list[str | None])
+            self._known.update(zip(unknown, said, strict=True))
+            then()
+
+        self._asides.run(lambda: msgspec.msgpack.encode([version(path, environment) for path, _ in unknown]), learn)
+
+
+def version(path: str, environment: Mapping[bytes, bytes]) -> str | None:
+    """Give the first line that a program answers to ``--version``; None if it fails, or takes more than seconds.
+
+    It runs in an empty folder of its own that is removed, with nothing to read, and is killed with all it has started.
+    """
+    folder = tempfile.mkdtemp(prefix="provrun-version-")
+    try:
+        asked = subprocess.Popen(
+            [path, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        try:
+            said, complained = asked.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(asked.pid, signal.SIGKILL)
+            asked.wait()
+        return None if asked.returncode else _first_line(said) or _first_line(complained)
+    except OSError:
+        return None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _first_line(said: bytes) -> str | None:
+    lines = said[:_READ].decode(errors="replace").splitlines()
+    line = next((line.strip() for line in lines if line.strip()), "")
+    # A line with a place in somebody's folders is not for publication, and hardly a version.
+    private = os.path.expanduser("~") in line if os.path.expanduser("~") != "/" else False
+    return line[:_LONGEST] if line and line.isprintable() and not private else None

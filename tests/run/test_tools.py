@@ -1,0 +1,109 @@
+"""Programs from outside the project: which of them tasks run, with which content, and what they say of themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.agents import Driver
+from provrun.core.environment import Tool
+from provrun.core.records import Recipe
+
+Program = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Write a program into a folder that is on the path of `at`."""
+    folder = tmp_path_factory.mktemp("bin")
+
+    def written(name: str, text: str) -> Path:
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    return written
+
+
+@pytest.fixture
+def at(workplace: Path, program: Program, no_strays: None) -> Iterator[Driver]:
+    """Give an agent that finds these programs by their names."""
+    place = program("solve", 'test "$1" = --version && echo && echo "solve 1.2 (test)" && exit\necho 7').parent
+    made = Driver(workplace, environ={**os.environ, "PATH": f"{place}:{os.environ['PATH']}"})
+    yield made
+    made.close()
+
+
+def tools(driver: Driver) -> dict[str, Tool]:
+    return {Path(tool.path).name: tool for tool in driver.loaded()[-1].tools}
+
+
+def test_a_program_is_known_by_its_place_its_content_and_the_first_line_it_says_of_its_version(
+    at: Driver, program: Program
+) -> None:
+    (result,) = at.command("solve", "{x}")
+    assert at.value(result) == 7
+    tool = tools(at)["solve"]
+    assert Path(tool.path).is_absolute() and len(tool.sha256) == 64
+    assert tool.version == "solve 1.2 (test)"
+
+
+def test_the_programs_of_a_shell_line_are_known_and_the_shell_itself(at: Driver) -> None:
+    at.run(Recipe(kind="shell", words=("echo 3 | sort -n | solve {x}; cat <{x} || true",)), own=("x",))
+    found = tools(at)
+    assert set(found) == {"bash", "sort", "solve", "cat"}
+    assert found["sort"].version is not None and "sort" in found["sort"].version
+
+
+def test_programs_of_a_file_of_lines_are_known_when_the_results_of_their_tasks_are_told(
+    at: Driver, program: Program
+) -> None:
+    program("late", 'test "$1" = --version && sleep 0.2 && echo late 3\necho 8')
+    lines = [{"line": "solve x"}, {"line": "sleep 0.1; late x | tail -1"}, {"line": "head -1 /dev/null; late y"}]
+    results = at.run(Recipe(kind="line", words=()), lines, own=("line",))
+    by_number = {loaded.number: {Path(tool.path).name for tool in loaded.tools} for loaded in at.loaded()}
+    for result, names in zip(results, ({"solve"}, {"late", "tail", "sleep"}, {"head", "late"}), strict=True):
+        assert names <= by_number[result.loaded_after or result.loaded]
+    assert tools(at)["late"].version == "late 3"
+
+
+def test_a_program_that_is_named_by_its_path_is_never_started_to_ask_for_its_version(
+    at: Driver, program: Program, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("own")
+    own = place / "own"
+    own.write_text(f"#!/bin/sh\necho run >>{place}/log\necho 1\n")
+    own.chmod(0o755)
+    at.command(str(own), "{x}", params=[{"x": x} for x in range(3)])
+    assert tools(at)["own"].version is None
+    assert (place / "log").read_text() == "run\n" * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["sleep 60", "exit 2", "echo $HOME/somewhere", "printf '\\033[1mbold 1.0'", "true", "sleep 60 & true"]
+)
+def test_a_program_that_does_not_say_its_version_is_known_by_its_content(
+    at: Driver, program: Program, text: str
+) -> None:
+    program("mute", f'test "$1" != --version || {{ {text}; exit; }}\necho 2')
+    (result,) = at.command("mute", "{x}")
+    assert at.value(result) == 2
+    assert tools(at)["mute"].version is None
+
+
+def test_a_program_that_is_replaced_is_another_one_for_the_tasks_that_follow(at: Driver, program: Program) -> None:
+    map = at.map(Recipe(kind="command", words=("solve", "{x}")))
+    at.start(map, [{"x": 0}])
+    at.wait(1)
+    first = tools(at)["solve"]
+    program("solve", 'test "$1" = --version && echo solve 2.0 && exit\necho 9')
+    at.start(map, [{"x": 1}], first=1)
+    (result,) = at.wait(1)
+    second = tools(at)["solve"]
+    assert (first.version, second.version) == ("solve 1.2 (test)", "solve 2.0")
+    assert first.sha256 != second.sha256
+    assert result.loaded == at.loaded()[-1].number
