@@ -62,8 +62,8 @@ class Folding(Registry):
         self._folded_at = self._mended_at = self._beaten_at = float("-inf")
         self._job: tuple[int, str] | None = None
         self._told = -1
-        self._mine: bytes | None = None
-        """The digest of an entry that was appended and not yet committed here, and what came of it when it was."""
+        self._mine: tuple[int, bytes] | None = None
+        """Position and digest of an entry that was appended and not yet committed here, and what came of it then."""
         self._answer: tuple[object] | ProvrunError | None = None
         self.over = False
         """Whether this is a replica of a log that is closed: of no use any more."""
@@ -210,7 +210,7 @@ class Folding(Registry):
                 raise  # this replica's affair: to be tried again
             except ProvrunError as error:
                 answer = error  # the operation's own fault: it has no effect in any replica
-        if entry.digest == self._mine:
+        if (entry.position, entry.digest) == self._mine:
             self._answer = answer
 
     def _begin_anew(self, error: Exception) -> None:

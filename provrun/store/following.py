@@ -26,6 +26,10 @@ Done: TypeAlias = tuple[Result] | ProvrunError
 UNUSED = 600_000_000  # microseconds for which a log waits for its first job
 
 
+class _Unheard(Exception):
+    """A change was made, and what came of it was told to somebody else."""
+
+
 class _Outrun(Exception):
     """Somebody else has appended first."""
 
@@ -63,6 +67,12 @@ class Follower(Folding):
                 if self._mine is None or self.over or time.monotonic() > end:
                     raise
                 done = None
+            except _Unheard:
+                self._mine = None
+                raise Unavailable(
+                    "the change was made, but what came of it is not known: the database was locked for too long",
+                    next="provrun status",
+                ) from None
             if isinstance(done, ProvrunError):
                 raise done
             if done is not None:
@@ -88,6 +98,9 @@ class Follower(Folding):
         if self._mine is not None:
             answer, self._answer = self._answer, None
             if answer is None and whole:
+                if log.holds(*self._mine):
+                    # Made once, and not to be made again: another process of this replica has taken it in.
+                    raise _Unheard
                 self._mine = None  # taken back by a log that is another one by now
             return cast("Done[Result] | None", answer)
         try:
@@ -114,7 +127,7 @@ class Follower(Folding):
                         entry = log.append(position + 1, digest, body)
                         if entry is None:
                             raise _Outrun  # noqa: TRY301 - which undoes the inner transaction
-                        self._mine = entry.digest
+                        self._mine = (entry.position, entry.digest)
                         self._stand(entry.position, entry.digest)
                 except _Outrun:
                     continue

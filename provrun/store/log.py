@@ -276,6 +276,11 @@ class Log(LogFiles):
 
     # Jobs
 
+    def holds(self, position: int, digest: bytes) -> bool:
+        """Tell whether a certain entry stands at a position."""
+        found = self._one(position)
+        return found is not None and found.digest == digest
+
     def beat(self, job: str, position: int, at: int) -> None:
         """Say that a job lives, and how far it has folded the log in; nothing is lost when it fails."""
         with suppress(OSError):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fixtures.replicas import Group, job_record, of
+from fixtures.runs import PATIENCE, until
 from fixtures.study import AT, grid
 from provrun.core.states import State
 from provrun.errors import Unavailable, Unsound
 from provrun.store import entries, operations
-from provrun.store.database import connect
+from provrun.store.database import SqliteDatabase, connect
 from provrun.store.registry import Registry
 from provrun.store.replica import Replica
 from provrun.store.replicas import Logs
@@ -73,6 +75,32 @@ def test_what_was_appended_is_done_though_the_database_could_not_commit(sqlite_u
         assert [one.index for one in claimed] == [0, 1, 2]
         assert home.position == before + 1 and study.states("scan") == "rrrp"
         assert home.held(job) == [(1, 0, 1), (1, 1, 1), (1, 2, 1)]
+
+
+def test_a_claim_that_another_process_of_the_host_has_taken_in_first_is_not_made_twice(group: Group) -> None:
+    study = of(group.home)
+    study.submit("scan", grid(x=4))
+    job = study.job()
+    first, second = group.others[0], group.private("host0")
+    group.others.append(second)
+    assert first.fold()
+    assert isinstance(first.database, SqliteDatabase) and first.position is not None
+    appended = group.log / f"{first.position + 1:012d}"
+    first.database.run("pragma busy_timeout=50")
+    # A reader that takes its time keeps a writer from its commit.
+    reader = sqlite3.connect(first.database._path, isolation_level=None, check_same_thread=False)
+    reader.execute("begin")
+    reader.execute("select * from task").fetchone()
+    with closing(reader), ThreadPoolExecutor(2) as threads:
+        asked = threads.submit(lambda: first.claim(job, [1], 2))
+        until(appended.exists, "the claim is appended")
+        folded = threads.submit(second.fold)
+        time.sleep(1.0)  # by then it holds the lock and waits for the reader to commit
+        reader.rollback()
+        assert folded.result(PATIENCE)
+        with pytest.raises(Unavailable, match="was made"):
+            asked.result(PATIENCE)
+    assert group.home.fold() and study.states("scan") == "rrpp"
 
 
 def test_a_hole_is_nothing_that_happened_and_is_remembered(group: Group) -> None:
