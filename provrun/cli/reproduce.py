@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from provrun.project.pages.reproducing import Report
 
 WRONG, UNKNOWN = 6, 1
-MOST_SAID = 20  # lines on software that differs
 
 
 @command(
     "provrun reproduce paper --sample 20", "provrun reproduce paper.ttl --leaves leaves.jsonl.gz --nonce 2718",
-    "provrun reproduce stat --rtol 1e-12",
+    "provrun reproduce stat --rtol 1e-12", "provrun reproduce paper --rebuild",
 )
 @click.argument("source", metavar="CRATE|EXPORT|MAP")
 @click.option(
@@ -38,10 +37,14 @@ MOST_SAID = 20  # lines on software that differs
     "--inputs", type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="The folder with input files that are not in the repository.",
 )
+@click.option(
+    "--rebuild", is_flag=True,
+    help="Run tasks with the recorded Python and packages, installed into a temporary folder with pip.",
+)
 @click.option("-j", "--slots", type=click.IntRange(1), help="How many tasks run at once (default: all cores).")
 def reproduce(
     face: Face, source: str, leaves: Path | None, sample: int, maps: tuple[str, ...], nonce: str, rtol: float | None,
-    repository: str | None, inputs: Path | None, slots: int | None,
+    repository: str | None, inputs: Path | None, rebuild: bool, slots: int | None,
 ) -> int:
     """Run a sample of published tasks again, from the recorded code, and compare what they give.
 
@@ -50,21 +53,30 @@ def reproduce(
     reads comes from other tasks, which are run before it where their results are not at hand. No project is touched,
     and none is needed for a crate or an export.
 
+    The software is compared, and told where it differs. With --rebuild tasks run in virtual environments of the
+    recorded packages, which come from where pip is set up to look; what cannot be had is told, and what then comes
+    out otherwise counts as not run.
+
     Runs code of whoever published it: look at it before. Exits with 6 if a task gave something else or failed, with
     1 if one could not be run.
     """
     from provrun.core.reproduction import WRONG as BAD
     from provrun.core.reproduction import Verdict
-    from provrun.project.pages.reproducing import Wish
     from provrun.project.pages.reproducing import reproduce as run
+    from provrun.project.pages.rerunning import Wish
 
-    wish = Wish(sample, maps, nonce, rtol, repository, inputs, slots)
+    wish = Wish(sample, maps, nonce, rtol, repository, inputs, slots, rebuild)
     report = run(source, wish, leaves=leaves, folder=face.folder, tell=face.out.say)
     bad, unknown = report.count(*BAD), report.count(Verdict.NOT_RUN)
     document = {
         "ok": not bad and not unknown, "digest": report.digest, "nonce": nonce, "sample": len(report.tasks),
         "verdicts": {str(verdict).replace(" ", "_"): report.count(verdict) for verdict in Verdict},
         "environment": report.environment,
+        "environments": [
+            {"digest": one.digest, "rebuilt": one.python is not None, "python": one.version, "differs": one.differs,
+             "lacking": one.lacking}
+            for one in report.used
+        ],
         "tasks": [
             {"task": one.task, "verdict": str(one.verdict), "why": one.why or None, "recorded": one.recorded,
              "found": one.found}

@@ -13,7 +13,7 @@ from provrun.errors import ProvrunError
 from provrun.record.packages import installed
 from provrun.record.urls import clean_url
 
-_VARIABLES = (
+VARIABLES = (
     *THREADS,
     *("PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONNOUSERSITE", "PYTHONSAFEPATH"),
     *("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"),
@@ -36,27 +36,27 @@ _ASK = "import sys; print(sys.version.split()[0], sys.implementation.name, sys.p
 _ASK_SECONDS = 60
 
 
-def capture_environment(python: str | None = None) -> Environment:
-    """Return the software of this process, or of another Python whose program is ``python``.
+def capture_environment(python: str | None = None, environ: Mapping[str, str] = os.environ) -> Environment:
+    """Return the software of this process, or of another Python whose program is ``python`` and has these variables.
 
     Reads the names of metadata folders only; nothing is imported. Raises ProvrunError if ``python`` does not run.
     """
     if python is None or Path(python).absolute() == Path(sys.executable).absolute():
         version, kind, prefix, path = sys.version.split()[0], sys.implementation.name, sys.prefix, sys.path
     else:
-        version, kind, prefix, *path = _ask(python)
+        version, kind, prefix, *path = ask_python(python, environ)
     return Environment(
         python=version,
         implementation=kind,
         packages=installed(path, prefix),
-        container=find_container(os.environ),
-        variables=pick_variables(os.environ),
+        container=find_container(environ),
+        variables=pick_variables(environ),
     )
 
 
 def pick_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return those variables that change what programs compute; never one whose value may be a secret."""
-    picked = {name: environ[name] for name in sorted(_VARIABLES) if name in environ}
+    picked = {name: environ[name] for name in sorted(VARIABLES) if name in environ}
     return {name: value for name, value in picked.items() if _PLAIN.fullmatch(value) and not _TOKEN_LIKE.search(value)}
 
 
@@ -107,13 +107,18 @@ def _named(kind: str, name: str) -> str:
     return f"{kind}:{shown}" if shown and _IMAGE_NAME.fullmatch(shown) else kind
 
 
-def _ask(python: str) -> list[str]:
+def ask_python(python: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return version, implementation, prefix and ``sys.path`` of the Python whose program is ``python``.
+
+    Raises ProvrunError if it does not run.
+    """
     import subprocess
 
     try:
         # The empty first entry of its path is left out: what lies in the working folder is code.
         asked = subprocess.run(
-            [python, "-c", _ASK], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_ASK_SECONDS
+            [python, "-c", _ASK], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_ASK_SECONDS,
+            env=environ,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ProvrunError(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +31,13 @@ _BOOT = (
 
 
 _RESULTS = Codec.encode(Results([]))[:-1]
+
+
+class Python(NamedTuple):
+    """A Python in which tasks run: its program, and a folder from which it can import provrun."""
+
+    program: str
+    package: str
 
 
 class AgentLost(ProvrunError):
@@ -56,24 +64,25 @@ class Agent:
 
     @classmethod
     def start(
-        cls, *, slots: int, project: Path, job: str, rank: int, environ: Mapping[str, str], host: str = ""
+        cls, *, slots: int, project: Path, job: str, rank: int, environ: Mapping[str, str], host: str = "",
+        python: Python | None = None,
     ) -> Agent:
         """Start a spawner for a job's rank; call this before MPI_Init and before the registry is opened.
 
         ``slots`` tasks of one core run at once. ``project`` is the folder that holds ``.provrun``, ``environ`` what
-        tasks find as environment, ``host`` goes into `Joined`. The caller becomes subreaper, so that nothing is lost
-        when the spawner is killed.
+        tasks find as environment, ``host`` goes into `Joined`, ``python`` is another one than that of this process. The
+        caller becomes subreaper, so that nothing is lost when the spawner is killed.
         """
         ours, theirs = socket.socketpair()
         setup = Setup(
             slots, str(Path(project).absolute()), job, rank, host, node_name(), share(find_gpus(environ), os.environ),
             node_memory(),
         )
-        package = str(Path(__file__).parents[2])
+        python = python or Python(sys.executable, str(Path(__file__).parents[2]))
         was_subreaper = become_subreaper()
         pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-c", _BOOT, package, msgspec.json.encode(setup).decode()],
+            python.program,
+            [python.program, "-c", _BOOT, python.package, msgspec.json.encode(setup).decode()],
             {**environ, **_slurm_node(environ, setup.node), JOB_VARIABLE: f"{job}/{rank}"},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -22,7 +22,7 @@ from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment, Package
 from provrun.errors import NotFound, Refused, UsageError
 from provrun.export.crate.facts import Facts
-from provrun.export.crate.software import lock, materials
+from provrun.export.crate.software import lock, materials, read_lock
 from provrun.project import config
 from provrun.project.pages.committing import Changed
 from provrun.project.pages.crating import CrateFolder, export_crate, write_tables
@@ -322,6 +322,25 @@ def test_the_lock_is_what_installers_read() -> None:
         ("wheel", "", "https://host.example/wheel-1.1-py3-none-any.whl#sha256=" + "c" * 64),
     ]
     assert "# here 1.0 (from editable folder)" in lock(software())
+
+
+def test_the_lock_is_read_as_it_was_written() -> None:
+    listed = read_lock(lock(software()))
+    assert (listed.implementation, listed.python, listed.variables) == ("cpython", "3.11.7", {"OMP_NUM_THREADS": "1"})
+    assert list(listed.requirements) == ["numpy", "tool", "wheel"]
+    assert listed.requirements["numpy"] == "numpy==2.1.0"
+    assert listed.others == {
+        "zlib": "zlib 1.3 h0 (conda)", "here": "here 1.0 (from editable folder)",
+        "local": "local 2.0 (from file:local-2.0-py3-none-any.whl)",
+    }
+
+
+@pytest.mark.parametrize("line", ["--index-url https://host.example", "-e .", "numpy==1 --no-binary :all:", "a; b"])
+def test_what_a_stranger_writes_into_a_lock_is_no_option_of_an_installer(line: str) -> None:
+    listed = read_lock(f"# cpython 3.11.7\n{line}\n")
+    assert (listed.requirements, list(listed.others.values())) == ({}, [line])
+    with pytest.raises(ValueError, match="does not begin"):
+        read_lock(line)
 
 
 def test_the_bill_of_materials_lists_every_package() -> None:

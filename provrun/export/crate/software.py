@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from provrun.core.environment import Environment, Package
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _COMMIT = re.compile(r"@[0-9a-f]{40,64}\Z")
+_REQUIREMENT = re.compile(r"([a-z0-9][a-z0-9._-]*)(==[A-Za-z0-9.!+_-]+| @ [A-Za-z][A-Za-z0-9+.-]*://\S+|)")
+_PYTHON = re.compile(r"# (\w+) (\d+\.\d+\S*)")
+_VARIABLE = re.compile(r"# ([A-Z][A-Z0-9_]*)=(.*)")
 
 
 def lock(environment: Environment) -> str:
@@ -32,6 +36,37 @@ def _requirement(package: Package) -> str:
     # An address with a commit is one of a repository.
     prefix = "git+" if _COMMIT.search(url) and not url.startswith("git+") else ""
     return f"{package.name} @ {prefix}{url}"
+
+
+class Listed(NamedTuple):
+    """A list of software, read: ``requirements`` are lines that an installer takes, by the name of the package.
+
+    ``others`` are packages that no installer can find, by name: of conda, or out of a folder or a file.
+    """
+
+    implementation: str
+    python: str
+    variables: dict[str, str]
+    requirements: dict[str, str]
+    others: dict[str, str]
+
+
+def read_lock(text: str) -> Listed:
+    """Read a list as `lock` writes it; raises ValueError for anything else."""
+    first, *lines = text.splitlines() or [""]
+    python = _PYTHON.fullmatch(first)
+    if python is None:
+        raise ValueError(f"it does not begin with a version of Python: {first[:80]}")
+    listed = Listed(python[1], python[2], {}, {}, {})
+    for line in lines:
+        if found := _REQUIREMENT.fullmatch(line):
+            listed.requirements[found[1]] = line
+        elif found := _VARIABLE.fullmatch(line):
+            listed.variables[found[1]] = found[2]
+        elif not line.startswith("# container "):
+            said = line.removeprefix("# ")
+            listed.others[said.partition(" ")[0]] = said
+    return listed
 
 
 def materials(environment: Environment) -> str:

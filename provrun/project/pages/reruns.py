@@ -15,6 +15,8 @@ from provrun.run.agent import Agent, AgentLost, sweep
 
 if TYPE_CHECKING:
     from provrun.core.canonical import Value
+    from provrun.project.pages.software import Used
+    from provrun.run.agent import Python
 
 
 class Made(NamedTuple):
@@ -44,14 +46,15 @@ class Ran(NamedTuple):
 
 
 class Bench:
-    """An agent with a folder of its own; a context manager that leaves no process behind."""
+    """Agents in a folder of their own, one for each Python; a context manager that leaves no process behind."""
 
     def __init__(self, folder: Path, job: str, slots: int) -> None:
         self.folder = folder
         self.job = job
         self._slots = slots
         (folder / ".provrun").mkdir(exist_ok=True)
-        self._agent = self._start()
+        self._agents: dict[Python | None, Agent] = {}
+        self._started = 0
         self._maps = 0
         self._rows = 0
 
@@ -59,34 +62,42 @@ class Bench:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._agent.close()
+        for agent in reversed(self._agents.values()):
+            agent.close()
         sweep(self.job)
 
-    def _start(self) -> Agent:
-        return Agent.start(slots=self._slots, project=self.folder, job=self.job, rank=0, environ=os.environ)
+    def _agent(self, used: Used) -> Agent:
+        if used.python not in self._agents:
+            self._agents[used.python] = Agent.start(
+                slots=self._slots, project=self.folder, job=self.job, rank=self._started, environ=used.environ,
+                python=used.python,
+            )
+            self._started += 1
+        return self._agents[used.python]
 
     def run(
         self, name: str, recipe: Recipe, digest: bytes, workdir: Path, own: Sequence[str], each: Sequence[str],
-        reduces: Sequence[str], tasks: Sequence[Task], policy: Policy | None = None,
+        reduces: Sequence[str], tasks: Sequence[Task], used: Used,
     ) -> Ran:
         """Run tasks of a map; those are missing in what came of them that took the agent along."""
         self._maps += 1
-        self._agent.send(RunMap(
-            self._maps, name, recipe, digest, policy or Policy(), os.path.relpath(workdir, self.folder), tuple(own),
+        agent = self._agent(used)
+        agent.send(RunMap(
+            self._maps, name, recipe, digest, Policy(), os.path.relpath(workdir, self.folder), tuple(own),
             tuple(each), tuple(reduces),
         ))
         starts = [
             Start(self._maps, task.at, 1, encode(dict(task.params)), task.upstream, None, self._reads(name, task))
             for task in tasks
         ]
-        self._agent.send(Tasks(starts))
+        agent.send(Tasks(starts))
         found: dict[int, Result] = {}
         returned: set[int] = set()
         shared: list[str] = []
         try:
             while len(found) + len(returned) < len(tasks):
-                select.select([self._agent], [self._agent] if self._agent.wants_write else [], [], 0.5)
-                for message in self._agent.pump():
+                select.select([agent], [agent] if agent.wants_write else [], [], 0.5)
+                for message in agent.pump():
                     if isinstance(message, Results):
                         found.update((result.index, result) for result in message.results)
                     elif isinstance(message, Loaded):
@@ -94,9 +105,9 @@ class Bench:
                     elif isinstance(message, Returned):
                         returned |= {index for _, index, _ in message.tasks}
         except AgentLost:
-            self._agent.close()
-            sweep(self.job)
-            self._agent = self._start()
+            agent.close()
+            sweep(self.job, agent.rank)
+            del self._agents[used.python]
         return Ran(found, shared)
 
     def _reads(self, name: str, task: Task) -> str | None:
