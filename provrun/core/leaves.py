@@ -105,7 +105,7 @@ def micros_of(instant: str) -> int:
 
 
 def write(
-    *, map: str, index: int, params: str, state: str, level: int, shown: Ran | None, others: Sequence[Ran],
+    map: str, index: int, params: str, state: str, level: int, shown: Ran | None, others: Sequence[Ran],
     defaults: str, salt: str,
 ) -> str:
     """Write the record of a task as canonical text, its keys in the order of their code points.

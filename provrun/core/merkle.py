@@ -72,10 +72,11 @@ def leaf_hash(record: bytes) -> bytes:
 
 def join(left: Node, right: Node) -> Node:
     """Make the node above two others."""
-    total = left.sums + right.sums
+    (mine, hash), (other, beside) = left, right
+    total = mine + other
     if total & _TOPS:
         raise BadSums("sums add up to 2^63 or more")
-    content = b"\1" + left.sums.to_bytes(WIDTH, "big") + left.hash + right.sums.to_bytes(WIDTH, "big") + right.hash
+    content = b"".join((b"\1", mine.to_bytes(WIDTH, "big"), hash, other.to_bytes(WIDTH, "big"), beside))
     return Node(total, sha256(content).digest())
 
 

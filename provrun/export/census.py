@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, cast
 
+import msgspec
+
 from provrun.core.canonical import decode
 from provrun.core.cohorts import CohortKey, GroupKey, cohort_of, reused
 from provrun.core.environment import Tool
@@ -34,6 +36,7 @@ class Cohort:
 
     def __init__(self, key: CohortKey) -> None:
         self.key = key
+        self.succeeded = key.outcome is Outcome.SUCCEEDED
         self.contexts: set[int] = set()
         self.jobs: set[int] = set()
         self.hosts: set[str] = set()
@@ -61,11 +64,6 @@ class Cohort:
         self.slowest: Named | None = None
         self.longest = -1
         self.members: list[Named] = []
-
-    @property
-    def succeeded(self) -> bool:
-        """Tell whether its attempts succeeded."""
-        return self.key.outcome is Outcome.SUCCEEDED
 
     def add(self, history: History, attempt: Tried) -> None:
         """Count one attempt."""
@@ -212,6 +210,19 @@ class Census:
             home.params.add(params)
         if self.standing is not None:
             self.standing.add(shown.number if accepted else 0, home.key if accepted else None)
+        if len(history.attempts) == 1:  # as nearly all have
+            home.add(history, shown)
+            home.tasks += 1
+            if home.succeeded and not accepted:
+                self._count_other(history, shown, home, home, shown)
+            if shown.trail is not None:
+                self._count_reads(home, shown, history)
+        else:
+            self._count_each(history, home, shown, level)
+
+    def _count_each(self, history: History, home: Cohort, shown: Tried, level: int) -> None:
+        """Count several attempts of one task; ``home`` is the cohort of the one that is shown."""
+        accepted = shown.number == history.accepted
         seen: set[CohortKey] = set()
         for attempt in history.attempts:
             cohort = home if attempt is shown else self._cohort(attempt, level)
@@ -296,7 +307,7 @@ class Census:
 
 def _params(text: str) -> dict[str, object]:
     """Read parameters; most have nothing in them for which JSON has no word."""
-    return cast("dict[str, object]", decode(text) if '"$' in text else json.loads(text))
+    return cast("dict[str, object]", decode(text) if '"$' in text else msgspec.json.decode(text))
 
 
 def kind_of(key: CohortKey | GroupKey) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -15,9 +13,11 @@ from provrun.core.history import Circumstances, History, Reused, Tried, Use
 from provrun.core.records import REUSED, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
-from provrun.store.database import Database
+from provrun.store.database import Database, Row
 
 PAGE = 20_000
+_STATES = tuple(State)
+_OUTCOMES = tuple(Outcome)
 
 _HISTORY = """
 select t.idx, t.params, t.state, t.accepted, t.upstream, a.number, a.context_id, a.outcome, a.started, a.wall,
@@ -51,18 +51,7 @@ class Summaries:
         for start in range(0, size, PAGE):
             stop = min(start + PAGE, size)
             page = self.db.fetch(_HISTORY, (map, start, stop))
-            origins = origins_of(self.db, map, start, stop)
-            for index, found in groupby(page, key=itemgetter(0)):
-                rows = list(found)
-                _, params, state, accepted, upstream = rows[0][:5]
-                attempts = [Tried(r[5], r[6], Outcome(r[7]), *r[8:]) for r in rows if r[5] is not None]
-                if accepted == REUSED:
-                    (made,) = attempts
-                    yield History(
-                        index, params, State(state), accepted, upstream, [], Reused(made, origins[index])
-                    )
-                else:
-                    yield History(index, params, State(state), accepted, upstream, attempts)
+            yield from _histories(page, origins_of(self.db, map, start, stop))
 
     def circumstances(self) -> dict[int, Circumstances]:
         """Give what attempts shared, by the id of their context."""
@@ -111,6 +100,23 @@ class Summaries:
             (map,),
         )[0]
         return int(row[0]), int(row[1])
+
+
+def _histories(page: Sequence[Row], origins: Mapping[int, Origin]) -> Iterator[History]:
+    place, count = 0, len(page)
+    while place < count:
+        index, params, state, accepted, upstream, number, context, outcome, *rest = page[place]
+        place += 1
+        attempts = [] if number is None else [Tried(number, context, _OUTCOMES[outcome], *rest)]
+        while place < count and page[place][0] == index:
+            _, _, _, _, _, number, context, outcome, *rest = page[place]
+            attempts.append(Tried(number, context, _OUTCOMES[outcome], *rest))
+            place += 1
+        if accepted == REUSED:
+            (made,) = attempts
+            yield History(index, params, _STATES[state], accepted, upstream, [], Reused(made, origins[index]))
+        else:
+            yield History(index, params, _STATES[state], accepted, upstream, attempts)
 
 
 def origins_of(db: Database, map: int, start: int, stop: int) -> dict[int, Origin]:

@@ -90,7 +90,8 @@ class Committing:
         level: Callable[[int], int],
     ) -> Iterator[tuple[int, int, int, bytes]]:
         places: dict[tuple[int | None, int, int, tuple[str, str] | None], int] = {}
-        name = leaves.text(record.name)
+        name, salted, salt = leaves.text(record.name), self._secret, "null"
+        defaults = self._leaves.defaults
         for leaf in self._leaves.stream(record):
             depth = level(leaf.task)
             shown = leaf.shown
@@ -103,14 +104,12 @@ class Committing:
                 except KeyError:
                     raise Changed(record.name) from None
             sums = _SUMS[leaf.state] + (0 if shown is None else shown.wall or 0) if origin is None else _REUSED
-            yield place, leaf.task, sums, self._text(record, leaf, depth, name).encode()
-
-    def _text(self, record: MapRecord, leaf: Leaf, level: int, name: str) -> str:
-        salt = "null" if self._secret is None else f'"{leaves.salt(self._secret, record.name, leaf.task)}"'
-        return leaves.write(
-            map=name, index=leaf.task, params=leaf.params, state=leaf.state, level=level, shown=leaf.shown,
-            others=leaf.others, defaults=self._leaves.defaults(leaf.context), salt=salt,
-        )
+            if salted is not None:
+                salt = f'"{leaves.salt(salted, record.name, leaf.task)}"'
+            text = leaves.write(
+                name, leaf.task, leaf.params, leaf.state, depth, shown, leaf.others, defaults(leaf.context), salt
+            )
+            yield place, leaf.task, sums, text.encode()
 
 
 def _place(leaf: Leaf, grouping: Grouping, circumstances: Callable[[int], Circumstances], level: int) -> int:
