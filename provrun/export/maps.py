@@ -74,12 +74,17 @@ class MapNodes:
         starts = [part.started for part in summary.parts if part.started is not None]
         ends = [part.ended for part in summary.parts if part.ended is not None]
         running = any(summary.census.states[state] for state in summary.census.states if state.word == "running")
+        policy = summary.map.policy
         page.activity(
             self.activity, ["Map"], started=min(starts, default=None),
             ended=None if running else max(ends, default=None), name=self.name,
             tag=[f"{key}={value}" for key, value in sorted(summary.map.tags.items())],
             commitment=self.commitment(), position=self.position, folder=summary.folder,
-            groupedBy=sorted({name for one in summary.map.dependencies for name in one.by}), **summary.counts(),
+            groupedBy=sorted({name for one in summary.map.dependencies for name in one.by}),
+            cores=policy.cores if policy.cores > 1 else None, ranks=policy.ranks or None, gpus=policy.gpus or None,
+            taskNodes=policy.task_nodes or None,
+            timeLimit=None if policy.task_time is None else round(policy.task_time * 1e6),
+            memoryLimit=policy.task_memory, **summary.counts(),
         )
         reduces = any(one.kind in {"all", "group", "chunk"} for one in summary.map.dependencies)
         plan = self.things.recipe(summary.map.recipe_digest.hex(), summary.map.recipe, reduces=reduces)

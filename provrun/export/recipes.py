@@ -7,7 +7,7 @@ from typing import NamedTuple, cast, get_args
 
 from provrun.core.canonical import decode
 from provrun.core.code import Code
-from provrun.core.records import Recipe, RecipeKind, ResultMode
+from provrun.core.records import Policy, Recipe, RecipeKind, ResultMode
 from provrun.export.view import Broken, Mapped, View
 
 _SWH = ("swh:1:dir:", "swh:1:rev:")
@@ -25,6 +25,7 @@ class Applied(NamedTuple):
     folder: str | None
     reduces: frozenset[str]
     by: tuple[str, ...]
+    policy: Policy
 
 
 def applied(view: View, one: Mapped) -> Applied:
@@ -49,7 +50,17 @@ def applied(view: View, one: Mapped) -> Applied:
     digest = bytes.fromhex(view.text(plan, "digest") or "")
     return Applied(
         one.name, recipe, digest, view.text(one.node, "folder"), frozenset(_reduced(view, one)),
-        tuple(view.texts(one.node, "groupedBy")),
+        tuple(view.texts(one.node, "groupedBy")), _policy(view, one.node),
+    )
+
+
+def _policy(view: View, node: str) -> Policy:
+    """Read what each task of a map may have: what it needs, and its limits."""
+    time = view.number(node, "timeLimit")
+    return Policy(
+        cores=view.number(node, "cores") or 1, ranks=view.number(node, "ranks") or 0,
+        task_nodes=view.number(node, "taskNodes") or 0, gpus=view.number(node, "gpus") or 0,
+        task_time=None if time is None else time / 1e6, task_memory=view.number(node, "memoryLimit"),
     )
 
 

@@ -276,3 +276,31 @@ def test_what_differs_in_software_is_said(study: Cli, reader: Path) -> None:
     done = study("reproduce", "crate", "--repository", str(study.folder), "--json", at=reader, **environ)
     assert done.exit == 0
     assert "recorded, not here: # OMP_SCHEDULE=static" in done.json["environment"]
+
+
+def test_tasks_have_the_cores_ranks_and_limits_that_they_had(study: Cli) -> None:
+    text = ["--result", "stdout-text", "--task-time", "50", "--task-memory", "1G"]
+    study("submit", "wide", "--param", "x=0:2", "--cores", "3", *text, "--", "printenv", "PROVRUN_CORES")
+    study("submit", "ranked", "--param", "x=0:2", "--ranks", "2", *text, "--", "printenv", "RANKS")
+    launcher = {"PROVRUN_LAUNCHER": "env RANKS={ranks}"}
+    assert study("run", "--slots", "3", **launcher).exit == 0
+    for name in ("wide", "ranked"):
+        done = study("reproduce", name, "--slots", "3", "--json", **launcher)
+        assert (done.exit, set(verdicts(done).values())) == (0, {"reproduced"}), done.out
+        narrow = study("reproduce", name, "--slots", "1", "--json", **launcher)
+        assert (narrow.exit, set(verdicts(narrow).values())) == (1, {"could not be run"})
+        assert all("--slots" in why for why in whys(narrow))
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"), [(("--task-time", "0.5s"), "longer than its limit"), (("--gpus", "1"), "wants 1 GPUs")]
+)
+def test_a_task_that_needs_more_than_there_is_here_is_not_blamed(
+    study: Cli, tmp_path: Path, limit: tuple[str, str], why: str
+) -> None:
+    study("submit", "patient", "--param", "x=0:2", *limit, "--function", "study.py:patient")
+    assert study("run", CUDA_VISIBLE_DEVICES="0").exit == 0
+    environ = {"PIDS": str(tmp_path / "pids"), "NAP": "20", "CUDA_VISIBLE_DEVICES": ""}
+    done = study("reproduce", "patient", "--sample", "1", "--json", **environ)
+    assert (done.exit, set(verdicts(done).values())) == (1, {"could not be run"}), done.out
+    assert all(why in one for one in whys(done))

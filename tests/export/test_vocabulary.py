@@ -18,6 +18,10 @@ from rdflib import OWL, RDF, RDFS, Graph, Literal, Namespace, URIRef
 from fixtures.parts import standard
 from fixtures.study import Study, grid
 from fixtures.told import tell, tell_all
+from provrun.core.records import Policy
+from provrun.export.reading import read_turtle
+from provrun.export.recipes import applied
+from provrun.export.view import View
 from provrun.export.vocabulary import FILES, terms, text
 from provrun.project.pages.publishing import export
 from provrun.project.project import Project
@@ -132,6 +136,21 @@ def test_pages_with_every_state_have_the_shapes(study: Study, write: Write, proj
     export(project, ["scan"], path=tmp_path / "page.ttl", figures=[tmp_path / "gap.pdf"])
     valid, told = shaped(Graph().parse(tmp_path / "page.ttl"))
     assert valid, told
+
+
+def test_a_map_says_what_its_tasks_need_and_their_limits_where_it_has_any(study: Study, write: Write) -> None:
+    study.submit("plain", grid(x=2))
+    study.submit("wide", grid(x=2))
+    needs = Policy(cores=4, ranks=8, task_nodes=2, gpus=1, task_time=1.5, task_memory=1 << 30)
+    study.registry.set_policy(study.id("wide"), needs)
+    page = Graph().parse(data=write("turtle"), format="turtle")
+    assert shaped(page)[0]
+    names = ("cores", "ranks", "taskNodes", "gpus", "timeLimit", "memoryLimit")
+    said = {name: [page.value(_one(page, "Map", name=name), PR[one]) for one in names] for name in ("plain", "wide")}
+    assert said["plain"] == [None] * 6
+    assert [int(str(value)) for value in said["wide"]] == [4, 8, 2, 1, 1_500_000, 1 << 30]
+    view = View(read_turtle(write("turtle")))
+    assert {one.name: applied(view, one).policy for one in view.maps()} == {"plain": Policy(), "wide": needs}
 
 
 def _one(page: Graph, kind: str, **about: str) -> URIRef:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provrun.core.messages import Result
 
 SAMPLE = 10
+_UNDECIDED = frozenset({Outcome.LAUNCHER, Outcome.TIMEOUT, Outcome.MEMORY})  # this machine's, as likely as the task's
 MOST_RERUN = 10_000
 """Tasks that are run again at most because those of a sample read them."""
 
@@ -58,6 +59,7 @@ class Rerun:
         self.wish = wish
         self.tell = tell
         self.scratch = scratch
+        self.slots = wish.slots or len(os.sched_getaffinity(0))
         self.checkouts = Checkouts(scratch, wish.repository, recorded.patches)
         self.environments = Environments(recorded, evidence, scratch, wish.rebuild, tell)
         self.needed: dict[Named, Needed] = {}
@@ -77,8 +79,7 @@ class Rerun:
                 self.environments.of(digest)
         more = len(self.needed) - len(sample)
         self.tell(f"running {len(sample)} tasks again" + (f" and {more} that they read" if more > 0 else ""))
-        slots = self.wish.slots or len(os.sched_getaffinity(0))
-        with Bench(self.scratch, new_uuid(), slots) as bench:
+        with Bench(self.scratch, new_uuid(), self.slots) as bench:
             for name in self.evidence.maps:
                 self._run(bench, name)
             return [self._excused(record, self._judged(bench, record)) for record in sample]
@@ -93,6 +94,7 @@ class Rerun:
             if named in self.needed or named in self.blocked:
                 continue
             try:
+                self._require_room(one.map)
                 needed = self.evidence.needed(one)
                 upstream = self._upstream(needed)
             except Unknown as why:
@@ -100,6 +102,11 @@ class Rerun:
                 continue
             self.needed[named] = needed
             pending += upstream
+
+    def _require_room(self, map: str) -> None:
+        width = self.evidence.applied[map].policy.width
+        if width > self.slots:
+            raise Unknown(f"it takes {width} cores, and there are {self.slots} (--slots {width} runs it all the same)")
 
     def _upstream(self, needed: Needed) -> list[Record]:
         """Give the tasks that must run before one; those are left out whose results are at hand."""
@@ -150,7 +157,9 @@ class Rerun:
             tasks = [self._task(one, how.reduces) for one in ready]
             each = sorted({map for task in tasks for map in task.each}, key=self._position, reverse=True)
             own = sorted({key for one in ready for key in cast("dict[str, Value]", one.record.fields["params"])})
-            ran = bench.run(name, how.recipe, how.digest, workdir, own, each, sorted(how.reduces), tasks, used)
+            ran = bench.run(
+                name, how.recipe, how.digest, workdir, own, each, sorted(how.reduces), tasks, how.policy, used
+            )
             for task in tasks:
                 self.shared[name, task.at] = ran.shared
                 result = ran.results.get(task.at)
@@ -223,7 +232,8 @@ class Rerun:
             return Judged(task, Verdict.FAILED, "it ended the process that ran it", digest)
         if result.outcome != Outcome.SUCCEEDED:
             why = result.error or Outcome(result.outcome).word
-            return Judged(task, Verdict.FAILED, why.strip().splitlines()[-1] if why.strip() else "", digest)
+            verdict = Verdict.NOT_RUN if result.outcome in _UNDECIDED else Verdict.FAILED
+            return Judged(task, verdict, why.strip().splitlines()[-1] if why.strip() else "", digest)
         made = result.artifacts or []
         own = sorted(one.digest.hex() for one in made if one.role == "input")
         inputs = cast("dict[str, list[str]]", fields["inputs"])

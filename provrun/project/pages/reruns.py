@@ -77,13 +77,13 @@ class Bench:
 
     def run(
         self, name: str, recipe: Recipe, digest: bytes, workdir: Path, own: Sequence[str], each: Sequence[str],
-        reduces: Sequence[str], tasks: Sequence[Task], used: Used,
+        reduces: Sequence[str], tasks: Sequence[Task], policy: Policy, used: Used,
     ) -> Ran:
         """Run tasks of a map; those are missing in what came of them that took the agent along."""
         self._maps += 1
         agent = self._agent(used)
         agent.send(RunMap(
-            self._maps, name, recipe, digest, Policy(), os.path.relpath(workdir, self.folder), tuple(own),
+            self._maps, name, recipe, digest, policy, os.path.relpath(workdir, self.folder), tuple(own),
             tuple(each), tuple(reduces),
         ))
         starts = [
