@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.postgres",
     "fixtures.killed_figures",
     "fixtures.launchers",
+    "fixtures.merged",
     "fixtures.mounts",
     "fixtures.runs",
     "fixtures.slurm",

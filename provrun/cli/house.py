@@ -121,6 +121,54 @@ def backup(face: Face, file: Path) -> None:
     face.out.answer(document, refs=[str(file)], text=text)
 
 
+@command("provrun db merge laptop.sqlite", "provrun db merge old.sqlite --prefix y2025- --dry-run", parent=db)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--as", "renamed", metavar="NAME=NEW", multiple=True, help="Bring the map NAME under another name.")
+@click.option("--prefix", metavar="P", default="", help="Put P in front of the name of every map.")
+@click.option(
+    "--packs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The packs of that registry (default: packs beside FILE).",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would come.")
+def merge(
+    face: Face, file: Path, renamed: tuple[str, ...], prefix: str, packs: Path | None, dry_run: bool
+) -> None:
+    """Bring the maps of another registry into this one, with everything that is known of them.
+
+    FILE is a backup (`provrun db backup`) or the .provrun/registry.sqlite of another project; it is only read. A map
+    that is here, too, gets the tasks and attempts that it lacks; results that are here stay. Merging again brings what
+    is new since.
+    """
+    from provrun.project.merging import merge as bring
+
+    done = bring(face.project(), file, renamed=renamed, prefix=prefix, packs=packs, dry=dry_run)
+    changed = [one for one in done.maps if one.changed]
+    would = "would come" if dry_run else "came"
+    lines = []
+    for one in done.maps:
+        called = one.here if one.here == one.there else f"{one.here} ({one.there} there)"
+        kind = "new" if one.new else "here already"
+        lines.append(f"{called}: {kind}, {one.tasks} tasks and {one.attempts} attempts {would}")
+    if not lines:
+        lines.append("no maps there")
+    if done.without:
+        jobs = "job" if done.without == 1 else "jobs"
+        lines.append(f"not here: outputs and large results of {done.without} {jobs}; --packs DIR brings them")
+    following = f"provrun status {' '.join(one.here for one in changed)}" if changed else "provrun status"
+    maps = [
+        {"map": one.here, "from": one.there, "new": one.new, "tasks": one.tasks, "attempts": one.attempts}
+        for one in done.maps
+    ]
+    document = {
+        "changed": sum(one.changed for one in changed), "maps": [one.here for one in changed], "next": following,
+        "registry": done.registry, "merged": maps, "packs": done.packs, "without_packs": done.without,
+        "dry_run": dry_run,
+    }
+    face.out.answer(
+        document, refs=[one.here for one in changed], text="\n".join([*lines, f"next: {following}"])
+    )
+
+
 @command('eval "$(provrun completion bash)"', "provrun completion fish > ~/.config/fish/completions/provrun.fish")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(face: Face, shell: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from provrun.core.answers import AcceptanceRecord, FoundArtifact, Shown
 from provrun.core.canonical import Value
-from provrun.core.records import DROPPED, REUSED, Artifact, AttemptRecord, JobRecord, MapRecord
+from provrun.core.records import DROPPED, REUSED, Artifact, AttemptRecord, JobRecord, MapRecord, Origin
 from provrun.query.labels import attempt_ref, origin_ref
 from provrun.query.resolving import (
     AttemptSubject,
@@ -143,6 +143,7 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
     own = task.limits
     policy = map.policy
     held = view.staleness(map).acceptance(shown)
+    made = view.reads.brought(map.id, task.index)
     return {
         **row,
         "priority": task.priority,
@@ -160,7 +161,7 @@ def _task(view: View, map: MapRecord, shown: Shown) -> Document:
         "folder": view.folder(map),
         "reads": [_wait(wait, shown) for wait in _waits(view, map, shown)],
         "history": [
-            _brief(view, map, attempt, accepted=attempt.number == task.accepted)
+            _brief(view, map, attempt, made, accepted=attempt.number == task.accepted)
             for attempt in view.reads.attempts(map.id, task.index)[-MOST:]
             if attempt.number != REUSED
         ],
@@ -190,8 +191,9 @@ def _acceptance(acceptance: AcceptanceRecord) -> Document:
 def _attempt(view: View, map: MapRecord, shown: Shown, attempt: AttemptRecord) -> Document:
     artifacts = tuple(view.reads.artifacts(attempt.map, attempt.index, attempt.number))
     context = view.contexts[attempt.context]
+    made = view.reads.brought(map.id, attempt.index)
     return {
-        **_brief(view, map, attempt, accepted=attempt.number == shown.task.accepted),
+        **_brief(view, map, attempt, made, accepted=attempt.number == shown.task.accepted),
         "params": decode_json(shown.task.params),
         "result": decode_json(attempt.result),
         "outputs": outputs(artifacts),
@@ -216,13 +218,20 @@ def _submitted(view: View, map: MapRecord, index: int, number: int | None = None
     ]
 
 
-def _brief(view: View, map: MapRecord, attempt: AttemptRecord, *, accepted: bool) -> Document:
+def _brief(
+    view: View, map: MapRecord, attempt: AttemptRecord, made: Mapping[int, Origin], *, accepted: bool
+) -> Document:
+    """Tell how an attempt went; ``made`` says of those that another registry made what they are called there."""
+    origin = made.get(attempt.number)
     exit_code, signal = ended_by(attempt, map.recipe.kind != "function")
     context = view.contexts[attempt.context]
     return {
         "attempt": attempt.number, "accepted": accepted, "outcome": attempt.outcome.word, "exit": exit_code,
         "signal": signal, "error": attempt.error, **times(attempt), "node": context.node, "job": context.job,
         "log": attempt.log not in (None, DROPPED),
+        "made_as": None if origin is None else {
+            "registry": origin.registry, "map": origin.map, "index": origin.task, "attempt": origin.attempt,
+        },
     }
 
 

@@ -144,15 +144,18 @@ class View:
 
     def maker(self, attempt: AttemptRecord, origin: Origin) -> tuple[MapRecord, Shown, AttemptRecord] | None:
         """Find the attempt that made a reused result in this registry; None where it is gone or another's."""
-        map = self.reads.find_map(origin.map) if origin.registry == self.reads.uuid else None
-        shown = self.reads.shown(map.id, origin.task) if map is not None else None
-        if map is None or shown is None:
-            return None
+        places = self.reads.bearers(origin)
+        named = self.reads.find_map(origin.map) if origin.registry == self.reads.uuid else None
+        if named is not None:
+            places = [(named.id, origin.task, origin.attempt), *places]
         same = (attempt.context, attempt.started, attempt.result_digest)
-        for one in self.reads.attempts(map.id, origin.task):
-            # A map of this name may be another one than that of then.
-            if one.number == origin.attempt and (one.context, one.started, one.result_digest) == same:
-                return map, shown, one
+        for map, index, number in places:
+            shown = self.reads.shown(map, index)
+            for one in self.reads.attempts(map, index) if shown is not None else ():
+                # A map of this name may be another one than that of then.
+                if one.number == number and (one.context, one.started, one.result_digest) == same:
+                    assert shown is not None
+                    return self.map_by_id(map), shown, one
         return None
 
     def over(self, job: JobRecord) -> bool:

@@ -93,6 +93,16 @@ def is_open(db: Database, edge: Edge) -> bool:
     return 0 < sum(counts) == sum(counts[state] for state in edge.satisfied)
 
 
+def unsatisfied(db: Database, edge: Edge) -> bytearray:
+    """Give for each upstream task 1 if it is not as the dependency wants it, else 0."""
+    marks = bytearray(db.fetch("select size from map where id=?", (edge.upstream,))[0][0])
+    for (index,) in db.stream(
+        f"select idx from task where map_id=? and not {edge.satisfied_sql} and +idx<?", (edge.upstream, len(marks))
+    ):
+        marks[index] = 1
+    return marks
+
+
 def part_numbers(db: Database, edge: Edge, indices: Sequence[int]) -> Iterator[int]:
     """Give for each of some upstream tasks the number of the group or chunk it belongs to."""
     if edge.kind == "chunk":

@@ -114,7 +114,7 @@ def _waiting(db: Database) -> Iterator[str]:
             if edge.kind in {"group", "chunk"} or edge.ranges is not None:
                 key = (edge.upstream, edge.satisfied_sql)
                 if key not in marks:
-                    marks[key] = _unsatisfied(db, edge)
+                    marks[key] = flow.unsatisfied(db, edge)
                 yield from (_ranges if edge.ranges is not None else _parts)(db, name, edge, marks[key])
 
 
@@ -144,16 +144,6 @@ def _ranges(db: Database, name: str, edge: flow.Edge, unsatisfied: bytearray) ->
     kept = db.fetch("select missing from dependency where id=?", (edge.id,))[0][0]
     if found != kept:
         yield f"{name}: tasks {edge.first} to {edge.last} wait for {kept} others, but {found} have not ended"
-
-
-def _unsatisfied(db: Database, edge: flow.Edge) -> bytearray:
-    """Give for each upstream task 1 if it is not as the dependency wants it, else 0."""
-    marks = bytearray(db.fetch("select size from map where id=?", (edge.upstream,))[0][0])
-    for (index,) in db.stream(
-        f"select idx from task where map_id=? and not {edge.satisfied_sql} and +idx<?", (edge.upstream, len(marks))
-    ):
-        marks[index] = 1
-    return marks
 
 
 def _results(db: Database) -> Iterator[str]:

@@ -11,7 +11,7 @@ from provrun.store.database import Database, connect
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """All revisions, oldest first: opening a registry needs no more than these names. A test compares them with alembic."""
 HEAD = REVISIONS[-1]
 

@@ -38,6 +38,18 @@ CREATE TABLE attempt (
 	CONSTRAINT pk_attempt PRIMARY KEY (map_id, idx, number)
 );
 
+CREATE TABLE brought (
+	map_id INTEGER NOT NULL,
+	idx BIGINT NOT NULL,
+	number INTEGER NOT NULL,
+	origin_id INTEGER NOT NULL,
+	origin_idx BIGINT NOT NULL,
+	origin_number INTEGER NOT NULL,
+	CONSTRAINT pk_brought PRIMARY KEY (map_id, idx, number)
+);
+
+CREATE INDEX ix_brought_origin_id_origin_idx ON brought (origin_id, origin_idx);
+
 CREATE TABLE code (
 	id SERIAL NOT NULL,
 	digest BYTEA NOT NULL,

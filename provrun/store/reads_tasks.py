@@ -150,6 +150,25 @@ class TaskReads:
                 found[index] = Origin(*origin)
         return found
 
+    def brought(self, map: int, index: int) -> dict[int, Origin]:
+        """Give for the attempts of a task that were made in another registry what they are called there."""
+        found = self.db.fetch(
+            "select b.number, o.registry, o.map, b.origin_idx, b.origin_number from brought b join origin o"
+            " on o.id = b.origin_id where b.map_id = ? and b.idx = ?",
+            (map, index),
+        )
+        return {number: Origin(*origin) for number, *origin in found}
+
+    def bearers(self, origin: Origin) -> list[tuple[int, int, int]]:
+        """Give the attempts (map, index, number) that came from another registry and are called so there."""
+        found = self.db.fetch(
+            "select b.map_id, b.idx, b.number from origin o join brought b on b.origin_id = o.id"
+            " where o.registry = ? and o.map = ? and b.origin_idx = ? and b.origin_number = ?"
+            " order by b.map_id, b.idx, b.number",
+            origin,
+        )
+        return [(map, index, number) for map, index, number in found]
+
     def reusing(self, map: str, index: int, limit: int) -> list[tuple[int, int]]:
         """Give the first tasks (map, index) whose result was made by an attempt of a task of a map of this registry."""
         found = self.db.fetch(

@@ -26,8 +26,7 @@ def record(db: Database, job: int, ended: Sequence[Ended]) -> int:
     ended = sorted(ended, key=attrgetter("map", "index", "number"))
     with db.writing():
         counted, outdated, late = _judge(db, job, ended)
-        _insert_attempts(db, (*counted, *outdated))
-        db.insert("artifact", ARTIFACT_COLUMNS, _artifacts((*counted, *outdated)))
+        write(db, (*counted, *outdated))
         late = [one for one in late if _keep_late(db, one)]
         states = Counter(map(attrgetter("map", "state"), counted))
         states.update((one.map, State.WAITING) for one in outdated)
@@ -147,12 +146,14 @@ def _keep_late(db: Database, one: Ended) -> bool:
     return bool(kept)
 
 
-def _insert_attempts(db: Database, ended: Iterable[Ended]) -> None:
-    """Write attempts without the columns that are NULL in all of them: binding a value costs what storing it does."""
+def write(db: Database, ended: Sequence[Ended]) -> None:
+    """Write attempts with their artifacts, whatever becomes of their tasks."""
+    # Without the columns that are NULL in all of them: binding a value costs what storing it does.
     values = list(zip(*map(_attempt, ended), strict=True))
     used = [n for n, column in enumerate(values) if column.count(None) < len(column)]
     if used:
         db.insert("attempt", [ATTEMPT_COLUMNS[n] for n in used], zip(*[values[n] for n in used], strict=True))
+    db.insert("artifact", ARTIFACT_COLUMNS, _artifacts(ended))
 
 
 def _attempt(one: Ended) -> tuple[object, ...]:

@@ -284,7 +284,7 @@ attempt = Table(
     sqlite_with_rowid=False,
 )
 
-# What was reused was made by attempts of these maps; such a map may be gone since.
+# What was reused or merged was made by attempts of these maps; such a map may be gone since, or of another registry.
 origin = Table(
     "origin",
     metadata,
@@ -305,6 +305,19 @@ reused = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_reused_origin_id_origin_idx", reused.c.origin_id, reused.c.origin_idx)
+# Attempts that were made in another registry, by what they are called there.
+brought = Table(
+    "brought",
+    metadata,
+    Column("map_id", Integer, primary_key=True, autoincrement=False),
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("origin_id", Integer, nullable=False),
+    Column("origin_idx", BigInteger, nullable=False),
+    Column("origin_number", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_brought_origin_id_origin_idx", brought.c.origin_id, brought.c.origin_idx)
 
 # Ended attempts added up, kept in every writing transaction like `counter`: how many results are stale or absent and
 # what a map has cost so far, without a scan. accepted: those that are their task's result; noresult: accepted ones

@@ -40,6 +40,19 @@ CREATE TABLE attempt (
 )
  WITHOUT ROWID;
 
+CREATE TABLE brought (
+	map_id INTEGER NOT NULL,
+	idx BIGINT NOT NULL,
+	number INTEGER NOT NULL,
+	origin_id INTEGER NOT NULL,
+	origin_idx BIGINT NOT NULL,
+	origin_number INTEGER NOT NULL,
+	CONSTRAINT pk_brought PRIMARY KEY (map_id, idx, number)
+)
+ WITHOUT ROWID;
+
+CREATE INDEX ix_brought_origin_id_origin_idx ON brought (origin_id, origin_idx);
+
 CREATE TABLE code (
 	id INTEGER NOT NULL,
 	digest BLOB NOT NULL,

@@ -132,7 +132,7 @@ def sweep(db: Database) -> None:
         for table, key, first in (("task", "idx", size), ("part", "number", parts), ("point", "number", points)):
             _remove(db, table, key, map, first)
         if state == rows.HIDDEN:
-            for table in ("attempt", "artifact", "reused"):
+            for table in ("attempt", "artifact", "reused", "brought"):
                 _remove(db, table, "idx", map, 0)
         with db.writing():
             db.run("update map set staged=0 where id=?", (map,))

@@ -28,7 +28,7 @@ def submit(
         sweep(db)
         record = lookups.find_map(db, spec.name)
         if record is not None:
-            _require_same(record, spec)
+            require_same(record, spec)
         terms = Terms(spec.user, code, environment, at, _attempt(db, by))
         try:
             return _Submission(db, spec, record, terms).submit(texts, distinct)
@@ -173,7 +173,7 @@ def _attempt(db: Database, by: Submitter | None) -> tuple[int, int, int] | None:
     return (int(found[0]), by.index, by.number) if by and found else None
 
 
-def _require_same(record: MapRecord, spec: MapSpec) -> None:
+def require_same(record: MapRecord, spec: MapSpec) -> None:
     """Raise `Refused` with the difference if the map has another recipe or builds on other maps."""
     differences = []
     if record.recipe_digest != interning.recipe_digest(spec.recipe):
@@ -182,7 +182,7 @@ def _require_same(record: MapRecord, spec: MapSpec) -> None:
             for name in spec.recipe.__struct_fields__
             if (was := getattr(record.recipe, name)) != (now := getattr(spec.recipe, name))
         ]
-    had, has = _whole(record.dependencies), _whole(spec.dependencies)
+    had, has = whole(record.dependencies), whole(spec.dependencies)
     if had != has:
         differences.append(f"builds on {_listed(had)} became builds on {_listed(has)}")
     if differences:
@@ -193,7 +193,7 @@ def _require_same(record: MapRecord, spec: MapSpec) -> None:
         )
 
 
-def _whole(dependencies: Iterable[Dependency]) -> set[Dependency]:
+def whole(dependencies: Iterable[Dependency]) -> set[Dependency]:
     """Leave out dependencies between index ranges: each submission may bring its own."""
     return {one for one in dependencies if not one.upstream_tasks}
 

@@ -85,6 +85,11 @@ def add_reused(database: Database, map: int, context: int, outcome: Outcome, n: 
     database.run(_ADD, (map, context, int(outcome), 0, n, noresult, 0, None, None, n, n))
 
 
+def add_given_up(database: Database, map: int, context: int, outcome: Outcome, n: int) -> None:
+    """Add results that attempts of other maps made and that are not their task's result any more."""
+    database.run(_ADD, (map, context, int(outcome), 0, 0, 0, 0, None, None, n, 0))
+
+
 def forget(database: Database, map: int, index: int, number: int, outcome: Outcome) -> None:
     """Take an attempt that was counted with this outcome out of the sums, before another record takes its place."""
     database.run(

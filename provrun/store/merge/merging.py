@@ -1,0 +1,151 @@
+"""Merging: the maps of another registry, upstream first, each in one transaction; or all in one that is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from provrun.core.records import MapRecord
+from provrun.core.states import State
+from provrun.errors import Refused
+from provrun.store import lookups
+from provrun.store.database import Database
+from provrun.store.merge import copying, uniting
+from provrun.store.merge.bringing import Bringing
+from provrun.store.merge.ids import Ids
+from provrun.store.merge.placed import Placed
+from provrun.store.staging import sweep
+
+
+class Merged(NamedTuple):
+    """What became of one map: its name there and here, if it is new here, tasks and attempts that came.
+
+    ``changed`` counts the tasks that are new, and those that got attempts or went on by it.
+    """
+
+    there: str
+    here: str
+    new: bool
+    tasks: int
+    attempts: int
+    changed: int
+
+
+class _Undone(Exception):
+    """What was tried is to leave nothing."""
+
+
+def merge(db: Database, source: Database, names: Mapping[str, str], *, dry: bool = False) -> list[Merged]:
+    """Merge all maps of ``source``; ``names`` says what some are called here, ``dry`` leaves all as it was.
+
+    Whoever is killed amid it leaves whole maps, and merging again brings the rest. Raises `Refused`, before anything
+    is written, if a map of a name is another one here, or has running tasks.
+    """
+    with db.submitting():
+        sweep(db)
+        merging = _Merging(db, source, names)
+        merging.require_fit()
+        if not dry:
+            merging.merge()
+            return merging.done
+        with suppress(_Undone):
+            merging.try_out()
+    return merging.done
+
+
+class _Merging:
+    def __init__(self, db: Database, source: Database, names: Mapping[str, str]) -> None:
+        self._db = db
+        self._source = source
+        self._ids = Ids(db, source)
+        self._order = _ordered(source)
+        self._names = {record.name: names.get(record.name, record.name) for record in self._order}
+        self._placed: dict[int, Placed] = {}
+        self._sizes = {record.name: record.total for record in lookups.maps(db)}
+        self.done: list[Merged] = []
+
+    def require_fit(self) -> None:
+        """Raise `Refused` with all that keeps maps from being merged."""
+        found: list[Refused] = []
+        for record in self._order:
+            try:
+                self._require_fit(record)
+            except Refused as error:
+                found.append(error)
+        if found:
+            raise Refused(
+                "\n".join(error.message for error in found), value=[error.value for error in found],
+                next=found[0].next,
+            )
+
+    def _require_fit(self, record: MapRecord) -> None:
+        name = self._names[record.name]
+        mine = lookups.find_map(self._db, name)
+        if [*self._names.values()].count(name) > 1:
+            raise Refused(f"two maps would be called {name}", value=name, next="give each another name by --as")
+        if mine is None:
+            return
+        uniting.require_same(mine, uniting.spec_of(record, name, self._names, mine), record.name)
+        if mine.counts[State.RUNNING]:
+            raise Refused(f"tasks of {name} are running here", value=name, next="wait until they have ended")
+        if mine.policy.code == "pin":
+            codes = [
+                lookups.submitted_code(db, map)[1].code.digest
+                for db, map in ((self._db, mine.id), (self._source, record.id))
+            ]
+            if codes[0] != codes[1]:
+                raise Refused(
+                    f"{name} is pinned to other code here", value=name,
+                    next=f"--as {record.name}=NEW, or --prefix PREFIX",
+                )
+
+    def merge(self) -> None:
+        """Merge the maps, upstream first."""
+        for record in self._order:
+            with self._db.writing():
+                self._merge(record)
+        with self._db.writing():
+            copying.submitters(self._db, self._source, self._placed)
+
+    def try_out(self) -> None:
+        """Merge all, and undo it by raising `_Undone`."""
+        with self._db.writing():
+            self.merge()
+            raise _Undone
+
+    def _merge(self, record: MapRecord) -> None:
+        db, source, ids, name = self._db, self._source, self._ids, self._names[record.name]
+        mine = lookups.find_map(db, name)
+        exact = mine is None and copying.fits(db, source, record, self._placed)
+        if exact:
+            there = copying.copy(db, source, ids, record, name, self._placed)
+        else:
+            spec = uniting.spec_of(record, name, self._names, mine)
+            there = uniting.Uniting(db, source, ids, record, spec, self._placed).unite()
+        self._placed[record.id] = there
+        size = self._sizes.get(name, 0)
+        brought = Bringing(db, source, ids, record, self._placed, size=size, exact=exact).bring()
+        if record.dependencies:
+            copying.settle(db, there.map)
+        copying.acceptances(db, source, ids, record.id, there)
+        tasks = lookups.size(db, there.map) - size
+        self.done.append(Merged(record.name, name, mine is None, tasks, brought.attempts, tasks + brought.tasks))
+
+
+def _ordered(source: Database) -> list[MapRecord]:
+    """Give the maps of a registry, each behind all that it builds on or waits for."""
+    records = {record.name: record for record in lookups.maps(source)}
+    chosen: dict[str, MapRecord] = {}
+
+    def take(name: str, path: tuple[str, ...]) -> None:
+        for one in records[name].dependencies:
+            if one.upstream in path and one.upstream != name:
+                raise Refused(f"{name} and {one.upstream} wait for each other by index", value=name)
+            if one.upstream not in (*path, *chosen):
+                take(one.upstream, (*path, one.upstream))
+        chosen.setdefault(name, records[name])
+
+    for name in records:
+        take(name, (name,))
+    return list(chosen.values())
