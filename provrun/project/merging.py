@@ -7,14 +7,17 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from provrun.core.nearest import suggestion
 from provrun.core.problems import Problems
 from provrun.core.records import DROPPED
 from provrun.core.refs import valid_map_name
 from provrun.errors import Refused, StorageFailed
+from provrun.record.files import digest_file
 
 if TYPE_CHECKING:
     from provrun.project.project import Project
@@ -27,6 +30,16 @@ _HELD = (
     " on a.map_id=f.map_id and a.idx=f.idx and a.number=f.number join context x on x.id=a.context_id"
     " join job j on j.id=x.job_id where f.place is not null and f.place<>?"
 )
+
+
+FUNCTIONS = "functions"  # where `api.functions` keeps the source of what was defined at a prompt
+_STORED = f".provrun/{FUNCTIONS}/*.py"
+
+
+class _Uses(msgspec.Struct):
+    """What of a record of used files is of interest here."""
+
+    files: dict[str, str] = {}
 
 
 class Merge(NamedTuple):
@@ -60,7 +73,9 @@ def merge(
         names = _names(other, renamed, prefix)
         copied = 0
         if not dry:
-            copied = _copy_packs(project, other, packs if packs is not None else path.parent / "packs")
+            folder = packs if packs is not None else path.parent / "packs"
+            copied = _copy_packs(project, other, folder)
+            _copy_functions(project, other, folder.parent / FUNCTIONS)
         try:
             done = merging.merge(registry.database, other, names, dry=dry)
         except LogIsOpen:
@@ -111,6 +126,19 @@ def _copy_packs(project: Project, other: Database, folder: Path) -> int:
             _copy(path, here)
             count += 1
     return count
+
+
+def _copy_functions(project: Project, other: Database, folder: Path) -> None:
+    """Copy the sources of notebook functions that attempts used; none takes the place of another version."""
+    used: set[tuple[str, str]] = set()
+    for (text,) in other.fetch("select body from uses order by id"):
+        files = msgspec.json.decode(text, type=_Uses).files
+        used |= {(PurePath(path).name, digest) for path, digest in files.items() if PurePath(path).match(_STORED)}
+    for name, digest in sorted(used):
+        for there in (folder / f"{digest}.py", folder / name):
+            here = project.dir / FUNCTIONS / there.name
+            if not here.exists() and there.is_file() and digest_file(there)[0] == digest:
+                _copy(there, here)
 
 
 def _is_new(project: Project, job: str) -> bool:

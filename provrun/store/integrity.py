@@ -34,6 +34,9 @@ _TASKS = {
         " o.id=r.origin_id where r.map_id=a.map_id and r.idx=a.idx)",
     "an attempt's circumstances are missing": "select m.name, a.idx from attempt a join map m on m.id=a.map_id"
         " where not exists (select 1 from context x where x.id=a.context_id)",
+    "an attempt that another registry made is missing": "select m.name, b.idx from brought b join map m on"
+        " m.id=b.map_id where not exists (select 1 from attempt a where a.map_id=b.map_id and a.idx=b.idx and"
+        " a.number=b.number)",
     "an artifact's attempt is missing": "select m.name, r.idx from artifact r join map m on m.id=r.map_id where not"
         " exists (select 1 from attempt a where a.map_id=r.map_id and a.idx=r.idx and a.number=r.number)",
 }

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from fixtures.cli import Cli
+
 pytestmark = [
     pytest.mark.xdist_group("notebook"),
     # The kernel's own libraries warn of their future.
@@ -60,6 +62,26 @@ def test_an_edited_cell_is_the_same_map_with_new_code(cell: Cell) -> None:
     said = cell("n = pr.map(f, x=[1, 2, 3]); n.run(slots=1); print([row['result'] for row in n.results()])")
     assert said == "[1, 2, -3]\n"
     assert cell("print(n.status()['stale'])") == "2\n"
+
+
+def test_what_a_notebook_has_run_runs_again_where_its_map_is_merged(
+    cell: Cell, project_dir: Path, tmp_path: Path
+) -> None:
+    cell("import provrun as pr\ndef f(x):\n    return 'old'")
+    cell("pr.map(f, x=[1]).run(slots=1)")
+    cell("def f(x):\n    return 2 * x")
+    cell("pr.map(f, x=[1, 2]).run(slots=1)")
+    other = Cli(tmp_path / "other")
+    other.folder.mkdir()
+    assert other("init").exit == 0
+    assert other("db", "merge", str(project_dir / ".provrun" / "registry.sqlite")).exit == 0
+    sources = [sorted(path.name for path in (one / ".provrun" / "functions").iterdir())
+               for one in (project_dir, other.folder)]
+    assert len(sources[0]) == 3
+    assert sources[0] == sources[1]
+    assert other("rerun", "f", "--force").exit == 0
+    assert other("run", "f").exit == 0
+    assert [row["result"] for row in other("results", "f", "--json").json["results"]] == [2, 4]
 
 
 def test_another_global_is_refused_by_name(cell: Cell) -> None:

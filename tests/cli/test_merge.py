@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from fixtures.cli import Cli
 from fixtures.repositories import git
 from fixtures.runs import until
 from fixtures.study import AT, Study, grid
+from provrun.core.states import State
 from provrun.store.registry import Registry
 
 MODULE = """
@@ -197,31 +196,30 @@ def test_nothing_comes_in_while_jobs_share_a_log(cli: Cli, other: Cli, tmp_path:
 
 
 def test_whoever_kills_it_finds_whole_maps_and_merges_again(cli: Cli, tmp_path: Path) -> None:
-    names = [f"scan{n}" for n in range(4)]
     with closing(Registry.create(f"sqlite:///{tmp_path / 'other.sqlite'}")) as registry:
         study = Study(registry)
-        for name in names:
-            study.submit(name, grid(x=1500))
+        for name in ("a", "b", "c", "d"):
+            study.submit(name, grid(x=4000))
             job = study.job()
             study.run(job, name)
             registry.close_job(job, "ended", "done", AT)
     assert cli("init").exit == 0
-    url = f"sqlite:///{cli.folder / '.provrun' / 'registry.sqlite'}"
-    words = [sys.executable, "-m", "provrun", "db", "merge", str(tmp_path / "other.sqlite"), "--json"]
-    found: set[int] = set()
-    for step in range(40):
-        merging = subprocess.Popen(words, cwd=cli.folder, stdout=subprocess.PIPE, text=True)
-        time.sleep(0.35 + 0.04 * step)
-        merging.send_signal(signal.SIGKILL)
-        out, _ = merging.communicate()
-        with closing(Registry.open(url)) as registry:
+    file = str(tmp_path / "other.sqlite")
+    whole = killed = 0
+    for wanted in (1, 2, 3):
+        with closing(Registry.open(f"sqlite:///{cli.folder / '.provrun' / 'registry.sqlite'}")) as registry:
+            words = [sys.executable, "-m", "provrun", "db", "merge", file]
+            merging = subprocess.Popen(words, cwd=cli.folder, stdout=subprocess.DEVNULL)
+            begun = "select 1 from map m join task t on t.map_id=m.id where m.id=?"
+            until(lambda: registry.database.fetch(f"{begun} limit 1", (wanted,)), f"map {wanted} is being written")  # noqa: B023
+            merging.send_signal(signal.SIGKILL)
+            killed += merging.wait() == -signal.SIGKILL
             assert registry.check() == []
             maps = registry.maps()
-            assert {record.total for record in maps} <= {1500}
-            assert all(record.counts[3] == 1500 for record in maps)
-            found.add(len(maps))
-        if out:
-            break
-    assert len(maps) == 4
-    assert json.loads(out)["changed"] == 1500 * (4 - sorted(found)[-2] if len(found) > 1 else 4)
-    assert cli("db", "merge", words[-2], "--json").json["changed"] == 0
+            assert {record.counts[State.SUCCEEDED] for record in maps} <= {4000}
+            assert len(maps) >= whole
+            whole = len(maps)
+    assert killed
+    assert cli("db", "merge", file, "--json").json["changed"] == 4000 * (4 - whole)
+    assert cli("db", "check").exit == 0
+    assert cli("db", "merge", file, "--json").json["changed"] == 0

@@ -34,6 +34,8 @@ def test_maps_that_are_new_come_as_they_are(study: Study, elsewhere: Elsewhere, 
         assert made_as(study, name) == {one: (other.registry.uuid, name, *one) for one in found}
     assert study.states("mine") == "sss"
     assert made_as(study, "mine") == {}
+    study.registry.delete(study.id("off"))
+    assert made_as(study, "off") == {}
     codes = study.registry.database.fetch("select digest, body, patch from code order by digest")
     assert codes == other.registry.database.fetch("select digest, body, patch from code order by digest")
     assert study.registry.check() == []

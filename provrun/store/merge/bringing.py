@@ -18,6 +18,7 @@ from provrun.core.states import ENDED, Outcome, State
 from provrun.store import counting, flow, readiness, reading, recording, rows, tallies
 from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
+from provrun.store.merge.copying import rest
 from provrun.store.merge.ids import Ids
 from provrun.store.merge.placed import Placed, trail
 from provrun.store.merge.source import pages
@@ -85,8 +86,10 @@ class Bringing:
             self._source, f"select {_TASK} from task where map_id=? and idx<? and idx>=? order by idx",
             (self._record.id, self._record.total),
         ):
-            found = self._page([_task(row) for row in page])
-            self._write(found)
+            with self._db.writing():
+                found = self._page([_task(row) for row in page])
+                self._write(found)
+            rest(self._db)
             attempts += len(found.ended)
             tasks += sum(before.index < self._size for before, _ in found.tasks)
         return Brought(attempts, tasks)
@@ -244,7 +247,8 @@ class Bringing:
                 for before, task in found.tasks if task != before
             ],
         )
-        self._move(found.tasks)
+        if not self._exact:  # whoever shows the map counts them, and nothing builds on it yet
+            self._move(found.tasks)
 
     def _count_reused(self, reused: Sequence[Ended]) -> None:
         sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import msgspec
 
 from provrun.core.records import MapRecord
 from provrun.core.states import State
-from provrun.store import counting, flow, readiness
+from provrun.store import counting, flow, readiness, rows
 from provrun.store.counting import Shifts
 from provrun.store.database import Database
 from provrun.store.merge.ids import Ids
 from provrun.store.merge.placed import Placed, ranges
 from provrun.store.merge.source import pages
+from provrun.store.staging import PAUSE
 
-_SAME = ("policy", "workdir", "own", "tags", "priority", "state", "user_name", "created", "size", "parts", "points")
+_SAME = ("policy", "workdir", "own", "tags", "priority", "user_name", "created")
 _DEPENDENCY = ("kind", "by_names", "chunk", "on_failed", "first", "last", "upstream_tasks", "missing")
 
 
@@ -36,14 +38,45 @@ def fits(db: Database, source: Database, record: MapRecord, placed: Mapping[int,
 def copy(
     db: Database, source: Database, ids: Ids, record: MapRecord, name: str, placed: Mapping[int, Placed]
 ) -> Placed:
-    """Make a map with its dependencies, submissions and tasks, none of which has begun."""
+    """Make a map with its dependencies, submissions and tasks, none of which has begun; nobody sees it until `show`.
+
+    It is written in chunks, as a submission is, and what is left of one that died goes the same way.
+    """
+    with db.writing():
+        made = _begin(db, source, ids, record, name, placed)
+    for table, columns in (("part", "number,ident,members,size,missing"), ("point", "number,params")):
+        for page in pages(
+            source, f"select {columns} from {table} where map_id=? and number<(select {table}s from map where id=?)"
+            " and number>=? order by number",
+            (record.id, record.id),
+        ):
+            with db.writing():
+                db.insert(table, ("map_id", *columns.split(",")), [(made, *row) for row in page])
+    state = State.WAITING if flow.upstream(db, made) else State.PENDING
+    for page in pages(
+        source, "select idx, params, priority, upstream from task where map_id=? and idx<? and idx>=? order by idx",
+        (record.id, record.total),
+    ):
+        with db.writing():
+            db.insert(
+                "task", ("map_id", "idx", "params", "priority", "upstream", "state"),
+                [(made, *row, int(state)) for row in page],
+            )
+        rest(db)
+    return Placed(made, name)
+
+
+def _begin(
+    db: Database, source: Database, ids: Ids, record: MapRecord, name: str, placed: Mapping[int, Placed]
+) -> int:
     columns = ("recipe_id", "code_id", "environment_id", *_SAME)
     recipe, code, environment, *same = source.fetch(
         f"select {','.join(columns)} from map where id=?", (record.id,)
     )[0]
     made = db.insert_one(
-        "map", ("name", "staged", *columns),
-        (name, 0, ids.of("recipe", recipe), ids.of("code", code), ids.of("environment", environment), *same),
+        "map", ("name", "state", "size", "parts", "points", "staged", *columns),
+        (name, rows.HIDDEN, 0, 0, 0, 1, ids.of("recipe", recipe), ids.of("code", code),
+         ids.of("environment", environment), *same),
     )
     for upstream, *rest in source.fetch(
         f"select upstream_id,{','.join(_DEPENDENCY)} from dependency where map_id=? order by id", (record.id,)
@@ -58,29 +91,21 @@ def copy(
             "submission", ("map_id", "at", "user_name", "code_id", "environment_id", "first", "added"),
             (made, at, user, ids.of("code", code), ids.of("environment", environment), first, added),
         )
-    for table, named, end in (
-        ("part", "number,ident,members,size,missing", same[_SAME.index("parts")]),
-        ("point", "number,params", same[_SAME.index("points")]),
-    ):
-        for page in pages(
-            source, f"select {named} from {table} where map_id=? and number<? and number>=? order by number",
-            (record.id, end),
-        ):
-            db.insert(table, ("map_id", *named.split(",")), [(made, *row) for row in page])
-    waits = bool(flow.upstream(db, made))
-    state = State.WAITING if waits else State.PENDING
-    total = 0
-    for page in pages(
-        source, "select idx, params, priority, upstream from task where map_id=? and idx<? and idx>=? order by idx",
-        (record.id, record.total),
-    ):
-        db.insert(
-            "task", ("map_id", "idx", "params", "priority", "upstream", "state"),
-            [(made, *row, int(state)) for row in page],
-        )
-        total += len(page)
-    counting.apply(db, Shifts({(made, int(state)): total}))
-    return Placed(made, name)
+    return made
+
+
+def show(db: Database, source: Database, record: MapRecord, made: int) -> None:
+    """Let everybody see a map that is whole."""
+    state, *sizes = source.fetch("select state, size, parts, points from map where id=?", (record.id,))[0]
+    db.run("update map set state=?, size=?, parts=?, points=?, staged=0 where id=?", (state, *sizes, made))
+    found = db.fetch("select state, count(*) from task where map_id=? group by state", (made,))
+    counting.apply(db, Shifts({(made, int(one)): int(n) for one, n in found}))
+
+
+def rest(db: Database) -> None:
+    """Let a job that runs write before the next chunk."""
+    if not db.depth and db.one("select 1 from job where state='running' limit 1") is not None:
+        time.sleep(PAUSE)
 
 
 def settle(db: Database, map: int) -> None:
@@ -97,8 +122,9 @@ def settle(db: Database, map: int) -> None:
             db.run("update dependency set missing=? where id=?", (missing, edge.id))
         elif edge.kind in {"group", "chunk"}:
             _count(db, edge)
-    readiness.promote(db, map, readiness.ALL)
-    readiness.block(db, map, readiness.ALL)
+    if flow.upstream(db, map):
+        readiness.promote(db, map, readiness.ALL)
+        readiness.block(db, map, readiness.ALL)
 
 
 def _count(db: Database, edge: flow.Edge) -> None:

@@ -1,4 +1,8 @@
-"""Merging: the maps of another registry, upstream first, each in one transaction; or all in one that is undone."""
+"""Merging: the maps of another registry, upstream first.
+
+One that is new is written where nobody looks and then shown; one that is here is changed in one transaction. What is
+only to be tried out is one transaction that is undone.
+"""
 
 from __future__ import annotations
 
@@ -103,8 +107,12 @@ class _Merging:
     def merge(self) -> None:
         """Merge the maps, upstream first."""
         for record in self._order:
-            with self._db.writing():
-                self._merge(record)
+            mine = lookups.find_map(self._db, self._names[record.name])
+            if mine is None and copying.fits(self._db, self._source, record, self._placed):
+                self._copy(record)
+            else:
+                with self._db.writing():
+                    self._unite(record, mine)
         with self._db.writing():
             copying.submitters(self._db, self._source, self._placed)
 
@@ -114,20 +122,25 @@ class _Merging:
             self.merge()
             raise _Undone
 
-    def _merge(self, record: MapRecord) -> None:
+    def _copy(self, record: MapRecord) -> None:
+        """Bring a map whose tasks keep their indices."""
         db, source, ids, name = self._db, self._source, self._ids, self._names[record.name]
-        mine = lookups.find_map(db, name)
-        exact = mine is None and copying.fits(db, source, record, self._placed)
-        if exact:
-            there = copying.copy(db, source, ids, record, name, self._placed)
-        else:
-            spec = uniting.spec_of(record, name, self._names, mine)
-            there = uniting.Uniting(db, source, ids, record, spec, self._placed).unite()
-        self._placed[record.id] = there
-        size = self._sizes.get(name, 0)
-        brought = Bringing(db, source, ids, record, self._placed, size=size, exact=exact).bring()
-        if record.dependencies:
+        there = self._placed[record.id] = copying.copy(db, source, ids, record, name, self._placed)
+        brought = Bringing(db, source, ids, record, self._placed, size=0, exact=True).bring()
+        with db.writing():
+            copying.show(db, source, record, there.map)
             copying.settle(db, there.map)
+            copying.acceptances(db, source, ids, record.id, there)
+        self.done.append(Merged(record.name, name, True, record.total, brought.attempts, record.total))
+
+    def _unite(self, record: MapRecord, mine: MapRecord | None) -> None:
+        """Bring a map whose tasks are, or become, those of a map that is here."""
+        db, source, ids, name = self._db, self._source, self._ids, self._names[record.name]
+        spec = uniting.spec_of(record, name, self._names, mine)
+        there = self._placed[record.id] = uniting.Uniting(db, source, ids, record, spec, self._placed).unite()
+        size = self._sizes.get(name, 0)
+        brought = Bringing(db, source, ids, record, self._placed, size=size, exact=False).bring()
+        copying.settle(db, there.map)
         copying.acceptances(db, source, ids, record.id, there)
         tasks = lookups.size(db, there.map) - size
         self.done.append(Merged(record.name, name, mine is None, tasks, brought.attempts, tasks + brought.tasks))

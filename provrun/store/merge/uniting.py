@@ -176,7 +176,7 @@ class Uniting:
         """Give for each task there its index here."""
         found = array("q", bytes(8 * self._record.total))
         matched = 0
-        for there, here in self._db.fetch(
+        for there, here in self._db.stream(
             "select w.idx, t.idx from task t cross join theirs w where w.params=t.params"
             " and coalesce(w.upstream,-1)=coalesce(t.upstream,-1) and t.map_id=? and t.idx<?",
             (map, lookups.size(self._db, map)),
