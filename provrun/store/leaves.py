@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from provrun.core.canonical import decode, encode
+from provrun.core.history import History
 from provrun.core.leaves import Ran, Read, read_of
 from provrun.core.records import REUSED, MapRecord, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
 from provrun.store.database import BATCH, Database, Row
-from provrun.store.summaries import origins_of
+from provrun.store.summaries import histories_of, origins_of, tasks_of
 
 PAGE = 10_000
 
-_LEAVES = """
-select t.idx, t.params, t.state, t.accepted, a.number, a.context_id, a.outcome, a.started, a.wall, a.cpu, a.max_rss,
-  a.detail, a.result_digest, a.trail
-from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx and (a.number > 0 or a.number = t.accepted)
-where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
-"""
 _CONTEXTS = """
 select x.id, c.digest, e.digest, i.body, u.body
 from context x join code c on c.id = x.code_id join environment e on e.id = x.environment_id
@@ -73,18 +68,22 @@ class Leaves:
         """Give the parameters that attempts left to their defaults, as canonical text."""
         return "null" if context is None else self._around[context].defaults
 
-    def stream(self, record: MapRecord) -> Iterator[Leaf]:
-        """Give the tasks of a map by index."""
+    def stream(
+        self, record: MapRecord, count: Callable[[Iterable[History]], object] | None = None
+    ) -> Iterator[Leaf]:
+        """Give the tasks of a map by index; ``count`` is told of them, many at a time, before they are given."""
         size = lookups.size(self.db, record.id)
         made = self.db.one(f"{_ANY_ARTIFACT} limit 1", (record.id,))
         flows = any(one.kind != "after" for one in record.dependencies)
         own = frozenset(record.own)
         for start in range(0, size, PAGE):
             stop = min(start + PAGE, size)
-            page = self.db.fetch(_LEAVES, (record.id, start, stop))
+            page = tasks_of(self.db, record.id, start, stop)
             artifacts = self._artifacts(record.id, start, stop) if made else {}
             reads = self._reads(page) if flows else {}
             origins = origins_of(self.db, record.id, start, stop)
+            if count is not None:
+                count(histories_of(page, origins))
             for row in self._leaves(page, artifacts, reads, origins):
                 yield row._replace(params=_only(row.params, own)) if flows else row
 
@@ -96,7 +95,7 @@ class Leaves:
         place, count = 0, len(page)
         while place < count:
             first = page[place]
-            index, params, state, accepted, number = first[:5]
+            index, params, state, accepted, _, number = first[:6]
             after = place + 1
             while after < count and page[after][0] == index:
                 after += 1
@@ -107,7 +106,7 @@ class Leaves:
             tested: list[Ran] = []
             shown = after - place - 1
             for row in page[place:after] if after > place + 1 else (first,):
-                _, _, _, _, number, context, outcome, started, wall, cpu, rss, detail, result, trail = row
+                number, context, outcome, started, wall, detail, result, trail, cpu, rss = row[5:]
                 if number == accepted:
                     shown = len(tested)
                 code, environment, shared, _ = around[context]
@@ -120,7 +119,7 @@ class Leaves:
                     origins[index] if number == REUSED else None,
                 ))
             one = tested.pop(shown)
-            yield Leaf(index, params, _STATES[state], page[place + shown][5], one, tested)
+            yield Leaf(index, params, _STATES[state], page[place + shown][6], one, tested)
             place = after
 
     def _artifacts(self, map: int, start: int, stop: int) -> Made:
@@ -135,7 +134,7 @@ class Leaves:
 
     def _reads(self, page: Sequence[Row]) -> dict[tuple[int, int], list[Read]]:
         """Say what the attempts of a page read, with the digests of the results they read."""
-        trails = [(row[0], row[4], json.loads(row[13])) for row in page if row[13] is not None]
+        trails = [(row[0], row[5], json.loads(row[12])) for row in page if row[12] is not None]
         wanted: dict[int, set[int]] = {}
         for _, _, trail in trails:
             for map, index, number in trail:

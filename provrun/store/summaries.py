@@ -19,9 +19,9 @@ PAGE = 20_000
 _STATES = tuple(State)
 _OUTCOMES = tuple(Outcome)
 
-_HISTORY = """
+_TASKS = """
 select t.idx, t.params, t.state, t.accepted, t.upstream, a.number, a.context_id, a.outcome, a.started, a.wall,
-  a.detail, a.result_digest, a.trail
+  a.detail, a.result_digest, a.trail, a.cpu, a.max_rss
 from task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx and (a.number > 0 or a.number = t.accepted)
 where t.map_id = ? and t.idx >= ? and t.idx < ? order by t.idx, a.number
 """
@@ -50,8 +50,7 @@ class Summaries:
         size = lookups.size(self.db, map)
         for start in range(0, size, PAGE):
             stop = min(start + PAGE, size)
-            page = self.db.fetch(_HISTORY, (map, start, stop))
-            yield from _histories(page, origins_of(self.db, map, start, stop))
+            yield from histories_of(tasks_of(self.db, map, start, stop), origins_of(self.db, map, start, stop))
 
     def circumstances(self) -> dict[int, Circumstances]:
         """Give what attempts shared, by the id of their context."""
@@ -102,21 +101,30 @@ class Summaries:
         return int(row[0]), int(row[1])
 
 
-def _histories(page: Sequence[Row], origins: Mapping[int, Origin]) -> Iterator[History]:
+def tasks_of(db: Database, map: int, start: int, stop: int) -> list[Row]:
+    """Give the tasks of a range with their ended attempts, a row for each attempt."""
+    return db.fetch(_TASKS, (map, start, stop))
+
+
+def histories_of(page: Sequence[Row], origins: Mapping[int, Origin]) -> Iterator[History]:
+    """Make histories of the rows of `tasks_of`."""
     place, count = 0, len(page)
     while place < count:
-        index, params, state, accepted, upstream, number, context, outcome, *rest = page[place]
+        index, params, state, accepted, upstream, number = page[place][:6]
+        attempts = [] if number is None else [_tried(page[place])]
         place += 1
-        attempts = [] if number is None else [Tried(number, context, _OUTCOMES[outcome], *rest)]
         while place < count and page[place][0] == index:
-            _, _, _, _, _, number, context, outcome, *rest = page[place]
-            attempts.append(Tried(number, context, _OUTCOMES[outcome], *rest))
+            attempts.append(_tried(page[place]))
             place += 1
         if accepted == REUSED:
             (made,) = attempts
             yield History(index, params, _STATES[state], accepted, upstream, [], Reused(made, origins[index]))
         else:
             yield History(index, params, _STATES[state], accepted, upstream, attempts)
+
+
+def _tried(row: Row) -> Tried:
+    return Tried(row[5], row[6], _OUTCOMES[row[7]], *row[8:13])
 
 
 def origins_of(db: Database, map: int, start: int, stop: int) -> dict[int, Origin]:

@@ -56,7 +56,10 @@ class PublishedHistories(Histories):
 
     def _publish(self, project: Project) -> None:
         page, leaves, proof = (project.root / name for name in ("page.ttl", "leaves.jsonl", "proof.json"))
+        export(project, path=page)
+        in_one_pass = page.read_bytes()
         export(project, path=page, leaves=leaves)
+        assert page.read_bytes() == in_one_pass
         stranger.check(page, leaves)
         records = [json.loads(line) for line in leaves.read_bytes().splitlines()]
         self._recompute(project, records)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.core import leaves, merkle
-from provrun.core.cohorts import UNATTEMPTED, CohortKey, reused
+from provrun.core.cohorts import UNATTEMPTED, CohortKey, GroupKey, reused
 from provrun.core.commitment import MapCommitment, commit_trees
 from provrun.core.states import State
 from provrun.errors import ProvrunError
@@ -18,7 +18,7 @@ from provrun.store.leaves import Leaf, Leaves
 
 if TYPE_CHECKING:
     from provrun.core.cohorts import Grouping
-    from provrun.core.history import Circumstances
+    from provrun.core.history import Circumstances, History
     from provrun.core.records import MapRecord
     from provrun.store.database import Database
 
@@ -49,6 +49,29 @@ class Way(NamedTuple):
     path: tuple[merkle.Node, ...]
 
 
+class Apart:
+    """Trees over the tasks of a map, one for each cohort, while it is not known yet which groups these will be."""
+
+    def __init__(self) -> None:
+        self.trees: list[merkle.Tree] = []
+        self._numbers: dict[CohortKey | GroupKey, int] = {}
+
+    def position(self, key: CohortKey | GroupKey) -> int:
+        """Give the number of a tree."""
+        number = self._numbers.setdefault(key, len(self.trees))
+        if number == len(self.trees):
+            self.trees.append(merkle.Tree())
+        return number
+
+    def commitment(self, groups: Sequence[GroupKey]) -> MapCommitment | None:
+        """Commit to a map that has these groups; None if some of them are pooled, so that trees are missing."""
+        found = {
+            key.group if isinstance(key, CohortKey) else key: self.trees[number]
+            for key, number in self._numbers.items()
+        }
+        return commit_trees(groups, [found[key] for key in groups]) if found.keys() == set(groups) else None
+
+
 class Committing:
     """Makes the records of tasks and the trees over them, in one pass over each map."""
 
@@ -69,6 +92,16 @@ class Committing:
                 write(position, line)
         return commit_trees(grouping.groups, trees)
 
+    def commit_apart(
+        self, record: MapRecord, circumstances: Callable[[int], Circumstances], level: Callable[[int], int],
+        count: Callable[[Iterable[History]], object],
+    ) -> Apart:
+        """Make the trees of a map and let ``count`` count its tasks, in one pass over them."""
+        apart = Apart()
+        for number, _, sums, line in self._lines(record, apart, circumstances, level, count):
+            apart.trees[number].add(sums, merkle.leaf_hash(line))
+        return apart
+
     def way(
         self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
         level: Callable[[int], int], index: int,
@@ -86,13 +119,13 @@ class Committing:
         return commitment, Way(*found, tuple(trees[found[0]].path))
 
     def _lines(
-        self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
-        level: Callable[[int], int],
+        self, record: MapRecord, grouping: Grouping | Apart, circumstances: Callable[[int], Circumstances],
+        level: Callable[[int], int], count: Callable[[Iterable[History]], object] | None = None,
     ) -> Iterator[tuple[int, int, int, bytes]]:
         places: dict[tuple[int | None, int, int, tuple[str, str] | None], int] = {}
         name, salted, salt = leaves.text(record.name), self._secret, "null"
         defaults = self._leaves.defaults
-        for leaf in self._leaves.stream(record):
+        for leaf in self._leaves.stream(record, count):
             depth = level(leaf.task)
             shown = leaf.shown
             origin = None if shown is None or shown.origin is None else (shown.origin.registry, shown.origin.map)
@@ -112,7 +145,9 @@ class Committing:
             yield place, leaf.task, sums, text.encode()
 
 
-def _place(leaf: Leaf, grouping: Grouping, circumstances: Callable[[int], Circumstances], level: int) -> int:
+def _place(
+    leaf: Leaf, grouping: Grouping | Apart, circumstances: Callable[[int], Circumstances], level: int
+) -> int:
     if leaf.shown is None or leaf.context is None:
         return grouping.position(UNATTEMPTED)
     around = circumstances(leaf.context)

@@ -100,7 +100,11 @@ def summarised(
         census = Census(
             circumstances, level, standings, _members(reads, record), read_by_others=record.name in read_by_others
         )
-        census.count(summaries.histories(record.id))
+        apart = None
+        if records is None:
+            apart = committing.commit_apart(record, circumstances.__getitem__, level, census.count)
+        else:  # records go to their places, which are known when all have been counted
+            census.count(summaries.histories(record.id))
         if census.standing is not None:
             standings[record.id] = census.standing
         parts = _parts(summaries, record, list(census.cohorts.values()))
@@ -109,8 +113,10 @@ def summarised(
             summaries.own_inputs(record.id),
             acceptances=[one for one in acceptances if one.map == record.id], folder=_folder(project, record),
         )
-        summary.commitment = committing.commit(
-            record, summary.grouping(), circumstances.__getitem__, level, None if records is None else records.write
+        grouping = summary.grouping()
+        made = None if apart is None else apart.commitment(grouping.groups)
+        summary.commitment = made or committing.commit(
+            record, grouping, circumstances.__getitem__, level, None if records is None else records.write
         )
         if records is not None:
             records.end_map()
