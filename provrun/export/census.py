@@ -123,6 +123,8 @@ class Standing:
         self._number = array("i")
         self._position = array("H")
         self._older: dict[tuple[int, int], int] = {}
+        self.begun: dict[CohortKey | GroupKey, int | None] = {}
+        """When the first attempt of a cohort or group began, once all are counted."""
 
     def add(self, number: int, key: CohortKey | GroupKey | None) -> None:
         """Add the next task; ``number`` 0 and no key where it has no accepted attempt, the group's if it is reused."""
@@ -183,6 +185,11 @@ class Census:
         """Count every task of the map, in the order of their indices."""
         for history in histories:
             self._count(history)
+        if self.standing is not None:
+            self.standing.begun = {
+                **{key: one.first for key, one in self.cohorts.items()},
+                **{key: one.first for key, one in self.taken.items()},
+            }
 
     def _count(self, history: History) -> None:
         self.states[history.state] += 1
@@ -234,7 +241,7 @@ class Census:
                 cohort.tasks += 1
                 if cohort is not home:
                     cohort.elsewhere += 1
-                    if accepted and not cohort.succeeded:
+                    if accepted and not cohort.succeeded and _came_after(shown, attempt):
                         cohort.recovered[home.key] += 1
             if attempt.trail is not None:
                 self._count_reads(cohort, attempt, history)
@@ -256,7 +263,8 @@ class Census:
         if cohort.succeeded:
             cohort.superseded += 1
             if shown.number == history.accepted:
-                cohort.replaced[home.key] += 1
+                if _came_after(shown, attempt):
+                    cohort.replaced[home.key] += 1
                 cohort.repeated += attempt.result_digest == shown.result_digest
             if self.standing is not None:
                 self.standing.add_older(history.task, attempt.number, cohort.key)
@@ -284,7 +292,7 @@ class Census:
             if standing is None:
                 continue
             if isinstance(second, str):
-                self._count_many(cohort, map, standing, int(first), history)
+                self._count_many(cohort, map, standing, int(first), history, attempt.started)
                 continue
             cohort.expected[map] += 1
             part = standing.read(first, second)
@@ -294,15 +302,31 @@ class Census:
             elif second == REUSED:
                 cohort.stale_reads[map] += 1  # the task has been executed since
 
-    def _count_many(self, cohort: Cohort, map: int, standing: Standing, read: int, history: History) -> None:
-        """Count what a long reduce read: its members, as many as it said, by where they stand."""
+    def _count_many(
+        self, cohort: Cohort, map: int, standing: Standing, read: int, history: History, started: int | None
+    ) -> None:
+        """Count what a long reduce read: its members, as many as it said, by where they stand.
+
+        It has read nothing of what had not begun when it did.
+        """
         chosen = range(len(standing)) if history.upstream is None else self._members(history.upstream)
         found = Counter(key for key in map_accepted(standing, chosen) if key is not None)
+        for key in [key for key in found if _is_later(standing.begun.get(key), started)]:
+            del found[key]
         cohort.expected[map] += read
         for key, n in found.items():
             cohort.reads[ReadPart(map, kind_of(key), key)] += n
         # Fewer or more than it read: some of them were run again or added since.
         cohort.stale_reads[map] += abs(read - sum(found.values()))
+
+
+def _is_later(begun: int | None, started: int | None) -> bool:
+    return begun is not None and started is not None and begun > started
+
+
+def _came_after(shown: Tried, attempt: Tried) -> bool:
+    """Tell whether the attempt that counts may have replaced another one: of two registries it need not have."""
+    return shown.number > attempt.number and not _is_later(attempt.started, shown.started)
 
 
 def _params(text: str) -> dict[str, object]:
