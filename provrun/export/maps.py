@@ -84,7 +84,11 @@ class MapNodes:
             cores=policy.cores if policy.cores > 1 else None, ranks=policy.ranks or None, gpus=policy.gpus or None,
             taskNodes=policy.task_nodes or None,
             timeLimit=None if policy.task_time is None else round(policy.task_time * 1e6),
-            memoryLimit=policy.task_memory, **summary.counts(),
+            memoryLimit=policy.task_memory,
+            madeElsewhere=listed({
+                encode({"attempts": n, "map": map, "registry": registry}): n for registry, map, n in summary.brought
+            }),
+            **summary.counts(),
         )
         reduces = any(one.kind in {"all", "group", "chunk"} for one in summary.map.dependencies)
         plan = self.things.recipe(summary.map.recipe_digest.hex(), summary.map.recipe, reduces=reduces)

@@ -64,6 +64,8 @@ class Summary:
     commitment: MapCommitment = NO_TASKS
     folder: str | None = None
     """Where its tasks start, relative to the root of the repository; None outside of any."""
+    brought: Sequence[tuple[str, str, int]] = ()
+    """How many attempts have been made in maps of other registries: uuid of the registry, map, number."""
 
     def __post_init__(self) -> None:
         self.by_key: dict[CohortKey, Part] = {c.key: part for part in self.parts for c in part.cohorts}

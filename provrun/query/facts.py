@@ -39,6 +39,11 @@ class Facts:
         return [one for one in self.view.reads.attempts(self.map.id, self.task.index) if one.number != REUSED]
 
     @cached_property
+    def made_as(self) -> dict[int, Origin]:
+        """What the attempts that were made in another registry are called there, by number."""
+        return self.view.reads.brought(self.map.id, self.task.index)
+
+    @cached_property
     def origin(self) -> Origin | None:
         """The attempt of another map that made the result, if it was reused."""
         attempt = self.shown.attempt

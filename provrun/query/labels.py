@@ -82,6 +82,11 @@ def origin_ref(origin: Origin) -> str:
     return f"{origin.map}/{origin.task}#{origin.attempt}"
 
 
+def merged_line(origin: Origin) -> str:
+    """Say where an attempt was made that came by a merge."""
+    return f"it was made in the registry {origin.registry}, as {origin_ref(origin)}, and came by a merge"
+
+
 def attempt_line(name: str, attempt: AttemptRecord) -> str:
     """Say how an attempt went."""
     took = f" in {format_duration(attempt.wall / 1e6)}" if attempt.wall is not None else ""

@@ -9,7 +9,7 @@ from provrun.core.answers import Shown
 from provrun.core.records import AttemptRecord, MapRecord
 from provrun.core.states import Outcome, State
 from provrun.query.facts import Facts
-from provrun.query.labels import attempt_line, clipped
+from provrun.query.labels import attempt_line, clipped, merged_line
 from provrun.query.rows import moment
 from provrun.query.situations import Situation
 from provrun.query.view import View
@@ -67,6 +67,8 @@ class Late(_Superseded):
         later, mine = facts.successor, facts.attempt
         if later is None or mine.outcome is not Outcome.SUCCEEDED or not mine.started or not later.started:
             return False
+        if later.number in facts.made_as:
+            return False  # they knew nothing of each other
         return later.started < mine.started + (mine.wall or 0)
 
     def because(self, facts: AttemptFacts) -> str:
@@ -119,4 +121,21 @@ class Retried(_Superseded):
         return f"it {how}, and the task was tried again; it is {facts.task.state.word} now"
 
 
-ATTEMPTS: tuple[Situation[AttemptFacts], ...] = (Late(), Outgrown(), Rerun(), Retried())
+class Merged(_Superseded):
+    """It was made in another registry, and does not stand for its task here."""
+
+    name = "superseded-merge"
+
+    def holds(self, facts: AttemptFacts) -> bool:
+        return facts.attempt.number in facts.made_as
+
+    def because(self, facts: AttemptFacts) -> str:
+        made = merged_line(facts.made_as[facts.attempt.number])
+        if facts.attempt.outcome is not Outcome.SUCCEEDED:
+            return f"{made}; it ended as {facts.attempt.outcome.word}, and the task is {facts.task.state.word} now"
+        if 0 < facts.task.accepted < facts.attempt.number:
+            return f"{made}; the task had a result already, and that stays: attempt {facts.task.accepted}"
+        return f"{made}; it read other results than there are here, or the task was run again since"
+
+
+ATTEMPTS: tuple[Situation[AttemptFacts], ...] = (Merged(), Late(), Outgrown(), Rerun(), Retried())

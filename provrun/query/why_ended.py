@@ -8,7 +8,7 @@ from provrun.core.answers import ContextRecord
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration, format_size
 from provrun.query.facts import FEW, Facts
-from provrun.query.labels import acceptance_line, attempt_line, clipped, code_line, origin_ref
+from provrun.query.labels import acceptance_line, attempt_line, clipped, code_line, merged_line, origin_ref
 from provrun.query.rows import moment, short
 from provrun.query.situations import Situation, only, times
 from provrun.query.staleness import Change
@@ -344,6 +344,8 @@ class Succeeded(Situation[Facts]):
         for wait in facts.needs:
             if skipped := wait.skipped(facts.ended):
                 yield f"it read {wait.of - skipped:,} of {wait.of:,} of {wait.map.name}: the others did not succeed"
+        if (origin := facts.made_as.get(facts.ended.number)) is not None:
+            yield merged_line(origin)
         if facts.ended.result is not None:
             yield f"result {clipped(facts.ended.result)}"
 

@@ -101,6 +101,18 @@ class Summaries:
         return int(row[0]), int(row[1])
 
 
+def brought(db: Database, map: int) -> list[tuple[str, str, int]]:
+    """Count the attempts that were made in maps of other registries, by the uuid of the registry and the map."""
+    return [
+        (registry, name, int(n))
+        for registry, name, n in db.fetch(
+            "select o.registry, o.map, count(*) from brought b join origin o on o.id = b.origin_id where b.map_id = ?"
+            " group by o.registry, o.map order by o.registry, o.map",
+            (map,),
+        )
+    ]
+
+
 def tasks_of(db: Database, map: int, start: int, stop: int) -> list[Row]:
     """Give the tasks of a range with their ended attempts, a row for each attempt."""
     return db.fetch(_TASKS, (map, start, stop))

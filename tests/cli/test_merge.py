@@ -81,7 +81,7 @@ def test_maps_of_another_project_answer_as_they_did_there(cli: Cli, other: Cli, 
     assert cli("verify").exit == 0
     for words in (
         ("logs", "psi/3"), ("tasks", "odd", "-q"), ("find", "exit == 1", "-q"), ("trace", "obs/7"), ("why", "odd/1"),
-        ("why", "total/0"), ("trace", "psi/3", "--down"), ("diff", "obs/3", "obs/4"),
+        ("trace", "psi/3", "--down"), ("diff", "obs/3", "obs/4"),
     ):
         # The numbers of jobs are this registry's.
         answers = [(done.exit, re.sub(r"job:\d+", "job", done.out)) for done in (cli(*words), other(*words))]
@@ -90,6 +90,7 @@ def test_maps_of_another_project_answer_as_they_did_there(cli: Cli, other: Cli, 
     assert large[0] == large[1] == {"y": 9, "text": "z" * 30_000}
     assert cli("db", "merge", str(file), "--json").json["changed"] == 0
     uuid = done.json["registry"]
+    assert f"it was made in the registry {uuid}, as total/0#1, and came by a merge" in cli("why", "total/0").out
     (attempt,) = cli("show", "psi/3", "--json").json["history"]
     assert attempt["made_as"] == {"registry": uuid, "map": "psi", "index": 3, "attempt": 1}
     assert cli("show", "own/0#1", "--json").json["made_as"] is None
@@ -116,6 +117,9 @@ def test_laptop_and_cluster_worked_on_one_study(cli: Cli, other: Cli, tmp_path: 
     assert states["total"]["pending"] == 1
     shown = cli("show", "psi/2", "--json").json
     assert (shown["attempt"], shown["attempts"]) == (1, 2)
+    why = cli("why", "psi/2#2", "--json").json
+    assert "as psi/0#1, and came by a merge; the task had a result already, and that stays: attempt 1" in str(why)
+    assert "as total/0#1, and came by a merge; it read other results" in cli("why", "total/0#2").out
     assert cli("run", "-q").exit == 0
     assert cli("results", "total", "--json").json["results"][0]["result"] == 2 * 140 + 8
     page, leaves = tmp_path / "page.ttl", tmp_path / "leaves.jsonl"

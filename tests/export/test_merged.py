@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
-from rdflib import RDF, Graph, Namespace
+from rdflib import RDF, Graph, Literal, Namespace
 
 from fixtures import stranger
 from fixtures.constraints import violations
@@ -62,12 +63,16 @@ def test_the_page_of_a_study_of_two_registries_is_valid(
         mine, theirs = (0, HOUR) if order == "older first" else (HOUR, 0)
         live(study, 0, n, mine)
         live(other, n // 2, n + 3, theirs, fails=2)
+        other_uuid = registry.uuid
         come(study, saved(other, tmp_path / "copy.sqlite"))
     if again:
         run(study, study.job(), 2 * HOUR)
         end(study)
     page = Graph().parse(data=write("turtle"), format="turtle")
     assert violations(page) == []
+    (scan,) = page.subjects(PR.name, Literal("scan"))
+    (said,) = page.objects(scan, PR.madeElsewhere)
+    assert json.loads(said) == {"registry": other_uuid, "map": "scan", "attempts": n + 3 - n // 2 + 2}
     superseded = set(page.subjects(RDF.type, PR.SupersededResults))
     assert superseded
     # What ran here before was not revised by what came, nor what came later by what was here.

@@ -26,7 +26,7 @@ from provrun.project.pages.committing import Committing, secret_of
 from provrun.project.pages.leaf_files import LeavesFile, leaves_file
 from provrun.record.files import digest_file
 from provrun.store.reads import Reads
-from provrun.store.summaries import Summaries
+from provrun.store.summaries import Summaries, brought
 
 if TYPE_CHECKING:
     from provrun.core.records import MapRecord
@@ -112,6 +112,7 @@ def summarised(
             record, census, parts, reads.submissions(record.id), choose_exemplars(parts),
             summaries.own_inputs(record.id),
             acceptances=[one for one in acceptances if one.map == record.id], folder=_folder(project, record),
+            brought=brought(registry.database, record.id),
         )
         grouping = summary.grouping()
         made = None if apart is None else apart.commitment(grouping.groups)
