@@ -10,6 +10,7 @@ from provrun.core.answers import (
     ContextRecord,
     DependencyRecord,
     FoundArtifact,
+    Holding,
     Interned,
     Part,
     Shown,
@@ -145,9 +146,9 @@ class Reads(Protocol):
 
     def stream(
         self, map: int, *, state: State | None = None, start: int = 0, stop: int | None = None,
-        containing: Sequence[Sequence[str]] = (), artifacts: bool = True,
+        containing: Sequence[Holding] = (), artifacts: bool = True,
     ) -> Iterator[Shown]:
-        """Give tasks with their shown attempts by index; ``containing`` is a first sieve on the parameters' text."""
+        """Give tasks with their shown attempts by index that pass every sieve."""
 
     def picked(self, map: int, indices: Iterable[int], *, artifacts: bool = True) -> Iterator[Shown]: ...
 

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from provrun.core.answers import FoundArtifact, Interned, Shown
+from provrun.core.answers import FoundArtifact, Holding, Interned, Shown
 from provrun.core.canonical import Value, decode, encode
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.core.refs import (
@@ -146,7 +146,7 @@ def tasks_with(view: View, map: MapRecord, params: dict[str, Value], limit: int)
     exact = [[encode({name: value})[1:-1]] for name, value in params.items()]
     close = [texts(name, value) for name, value in params.items()]
     for sieve, agrees in ((exact, _same), (close, equal)):
-        tasks = view.reads.stream(map.id, containing=sieve)
+        tasks = view.reads.stream(map.id, containing=[Holding(each) for each in sieve])
         found = list(islice((shown for shown in tasks if _agrees(shown.task.params, params, agrees)), limit))
         if found:
             return found

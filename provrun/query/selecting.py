@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
-from provrun.core.answers import Shown
+from provrun.core.answers import Holding, Shown
 from provrun.core.canonical import Blob, Value
 from provrun.core.conditions import MISSING, Condition, Missing
 from provrun.core.nearest import suggestion
@@ -77,12 +77,23 @@ class Names:
         if isinstance(index, int) and not isinstance(index, bool):
             chosen = reads.picked(self._map.id, [index]) if 0 <= index < self._map.total else iter(())
             return (shown for shown in chosen if state is None or shown.task.state is state)
-        containing = [
-            texts(name.removeprefix("param."), wanted)
-            for name, wanted in self._equal.items()
-            if name in self._params or (name.startswith("param.") and name.count(".") == 1)
-        ]
+        containing = [each for name, wanted in self._equal.items() if (each := self._holding(name, wanted)) is not None]
         return reads.stream(self._map.id, state=state, containing=containing)
+
+    def _holding(self, name: str, wanted: Value) -> Holding | None:
+        """Give what a task must hold where a name equals a value; None where that is not simple enough to tell."""
+        kind, dot, key = name.partition(".")
+        if name in self._params:
+            return Holding(texts(name, wanted))
+        if dot and kind in ("param", "result"):
+            known = texts(key, wanted) if "." not in key else []
+            return Holding(known, params=kind == "param", result=kind == "result")
+        if dot:
+            return None
+        if name not in FIELDS:
+            return Holding(texts(name, wanted), result=True)
+        ended = _ended(name, wanted)
+        return None if ended is None else Holding(texts(name, wanted), True, True, *ended)
 
     def hold(self, shown: Shown) -> bool:
         """Tell whether the condition holds for a task; what it does not ask for is not made."""
@@ -163,6 +174,17 @@ class _Task:
         if self._row is None:
             self._row = self._rows.row(self._shown)
         return self._row
+
+
+def _ended(name: str, wanted: Value) -> tuple[Sequence[Outcome], int | None] | None:
+    """Give which outcomes, with which detail, an attempt may have that ended so; None if nearly all have."""
+    if name == "outcome" and wanted != Outcome.SUCCEEDED.word:
+        return [outcome for outcome in Outcome if outcome.word == wanted], None
+    if name == "exit" and type(wanted) is int and wanted:
+        return [Outcome.EXIT, Outcome.LAUNCHER, Outcome.SUCCEEDED], wanted
+    if name == "signal" and type(wanted) is int:
+        return [outcome for outcome in Outcome if outcome not in (Outcome.EXIT, Outcome.LAUNCHER)], wanted
+    return None
 
 
 def _worded(term: Term, words: frozenset[str]) -> Term:

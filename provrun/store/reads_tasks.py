@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from provrun.core.answers import FoundArtifact, Shown
+from provrun.core.answers import FoundArtifact, Holding, Shown
 from provrun.core.records import REUSED, Artifact, AttemptRecord, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups, rows
@@ -49,12 +49,11 @@ class TaskReads:
 
     def stream(
         self, map: int, *, state: State | None = None, start: int = 0, stop: int | None = None,
-        containing: Sequence[Sequence[str]] = (), artifacts: bool = True,
+        containing: Sequence[Holding] = (), artifacts: bool = True,
     ) -> Iterator[Shown]:
         """Give tasks with their shown attempts by index, from ``start`` up to ``stop``.
 
-        ``containing`` keeps the tasks whose parameter text holds one of the texts of every group: a first sieve in
-        the database. Without ``artifacts`` these are left out.
+        ``containing`` keeps the tasks that pass every sieve. Without ``artifacts`` these are left out.
         """
         size = lookups.size(self.db, map)
         stop = size if stop is None else min(stop, size)
@@ -243,10 +242,23 @@ class TaskReads:
         found = self.db.fetch(f"select idx from task where map_id = ? and state = {state:d}", (map,))
         return sorted(row[0] for row in found)
 
-    def _sieve(self, containing: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+    def _sieve(self, containing: Sequence[Holding]) -> tuple[str, list[str]]:
         position = "instr" if self.db.dialect == "sqlite" else "strpos"
-        terms = [" or ".join([f"{position}(t.params, ?) > 0"] * len(texts)) for texts in containing if texts]
-        return "".join(f" and ({term})" for term in terms), [text for texts in containing for text in texts]
+        where = ""
+        values: list[str] = []
+        for one in containing:
+            if not one.texts:
+                continue
+            places = ["t.params"] * one.params + ["a.result"] * one.result
+            terms = [f"{position}({place}, ?) > 0" for place in places for _ in one.texts]
+            values += [text for _ in places for text in one.texts]
+            if one.result:  # of a result that is a blob the database has the digest alone
+                terms.append(f"""{position}(a.result, '"$') > 0""")
+            if one.outcomes:
+                detail = "" if one.detail is None else f" and a.detail = {one.detail:d}"
+                terms.append(f"a.outcome in ({','.join(f'{outcome:d}' for outcome in one.outcomes)}){detail}")
+            where += f" and ({' or '.join(terms)})"
+        return where, values
 
     def _with_artifacts(self, map: int, found: list[Row]) -> list[Shown]:
         shown = [_shown(row) for row in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ ROUNDS = 15
 BATCH = 10_000
 AT_MOST = {
     "status": 20, "show scan/{last}": 15, "why scan/{last}": 15, "trace scan/{last}": 15, "why stat/0": 15,
-    "trace stat/0": 15,
+    "trace stat/0": 15, "diff scan/0 scan/{last}": 15,
 }
 
 
@@ -27,6 +28,7 @@ def measure() -> Iterator[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             fill(Path(folder), total)
             yield from _answers(Path(folder), total)
+            yield from _searches(Path(folder), total)
             if total == LARGE:
                 yield from _streams(Path(folder), total)
 
@@ -92,6 +94,22 @@ def _answers(folder: Path, total: int) -> Iterator[Figure]:
             f"{question.replace('{last}', 'N')}, {total:,} tasks", best[question] * 1e3, "ms", best["pass"] * 1e3,
             "python -c pass", at_most=at_most,
         )
+
+
+def _searches(folder: Path, total: int) -> Iterator[Figure]:
+    """Search all tasks, against SQLite alone, which looks at each row once."""
+    for name, held, table, column in (("param.x", "x", "task", "params"), ("result.gap", "gap", "attempt", "result")):
+        value = f"{total - 1}" if name == "param.x" else f"0.{total - 1}"
+        query = f"select idx from {table} where instr({column}, '\"{held}\":{value}') > 0"
+        best = min(seconds(folder, [sys.executable, "-m", "provrun", "find", f"{name} = {value}"]) for _ in range(3))
+        scan = min(_scanned(folder / ".provrun" / "registry.sqlite", query) for _ in range(3))
+        yield Figure(f"find {name} = ..., {total:,} tasks", best * 1e3, "ms", scan * 1e3, "SQLite alone")
+
+
+def _scanned(registry: Path, query: str) -> float:
+    began = time.perf_counter()
+    assert len(sqlite3.connect(registry).execute(query).fetchall()) == 1
+    return time.perf_counter() - began
 
 
 def _streams(folder: Path, total: int) -> Iterator[Figure]:

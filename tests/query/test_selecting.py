@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -112,7 +113,9 @@ def test_the_database_sieves_by_state_index_and_parameters(scan: Lab) -> None:
     assert looked_at("index == 3") == 1
     assert looked_at("x == 3.0") == 1
     assert looked_at("param.kind == 'gap'") == 5
-    assert looked_at("y == 9") == 10
+    assert looked_at("y == 9") == looked_at("result.y == 9") == 1
+    assert looked_at("exit == 3") == 2
+    assert looked_at("y > 8") == 10
 
 
 def test_a_sieve_on_numbers_keeps_all_that_are_equal_by_value(lab: Lab) -> None:
@@ -147,3 +150,34 @@ def test_an_empty_map_has_no_unknown_names(lab: Lab) -> None:
     with pytest.raises(Unnamed):
         lab.submit("one", xs(1))
         lab.rows("one", "what == 1")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Give a map whose results have names that ends of attempts have too, and two tasks that have not run."""
+    lab = Lab(tmp_path_factory.mktemp("mixed"))
+    lab.submit("scan", [{"x": x} for x in range(16)])
+
+    def decide(params: dict[str, Any], number: int) -> Fate:
+        x = params["x"]
+        if x < 4:
+            return Fate(outcome=(Outcome.EXIT, Outcome.SIGNAL)[x % 2], detail=9)
+        found: dict[str, Any] = {"late": x, "exit": 9, "y": float(x), "e.f": x, "deep": {"y": 5, "n": None}}
+        return Fate(result=found if x < 10 else (x, "text", True, [{"y": 5}])[x % 4])
+
+    lab.run("scan", decide, limit=14)
+    yield lab
+    lab.close()
+
+
+@pytest.mark.parametrize("value", ["0", "3", "5", "6.0", "9", "13", "text", "true", "exit", "signal", "nan", "null"])
+@pytest.mark.parametrize(
+    "name", ["x", "late", "y", "e.f", "exit", "signal", "outcome", "result.y", "result.late", "result.deep.y",
+             "result.exit", "param.late", "deep.n", "result"],
+)  # fmt: skip
+def test_no_task_that_a_condition_means_is_ruled_out_by_the_database(mixed: Lab, name: str, value: str) -> None:
+    where = parse(f"{name} = {value}")
+    view, map = mixed.view(), mixed.project.map("scan")
+    names = Names(view, map, where)
+    meant = [shown.task.index for shown in view.reads.stream(map.id) if names.hold(shown)]
+    assert [shown.task.index for shown in names.sieved(None) if names.hold(shown)] == meant
