@@ -127,15 +127,17 @@ class Merged(_Superseded):
     name = "superseded-merge"
 
     def holds(self, facts: AttemptFacts) -> bool:
-        return facts.attempt.number in facts.made_as
+        if facts.attempt.number not in facts.made_as:
+            return False
+        return facts.successor is None or facts.successor.number in facts.made_as  # else it was run again here
 
     def because(self, facts: AttemptFacts) -> str:
-        made = merged_line(facts.made_as[facts.attempt.number])
+        made, state = merged_line(facts.made_as[facts.attempt.number]), facts.task.state.word
         if facts.attempt.outcome is not Outcome.SUCCEEDED:
-            return f"{made}; it ended as {facts.attempt.outcome.word}, and the task is {facts.task.state.word} now"
+            return f"{made}; it ended as {facts.attempt.outcome.word}, and the task is {state} now"
         if 0 < facts.task.accepted < facts.attempt.number:
             return f"{made}; the task had a result already, and that stays: attempt {facts.task.accepted}"
-        return f"{made}; it read other results than there are here, or the task was run again since"
+        return f"{made}; it read other results than there are here, or was given up: the task is {state}"
 
 
 ATTEMPTS: tuple[Situation[AttemptFacts], ...] = (Merged(), Late(), Outgrown(), Rerun(), Retried())

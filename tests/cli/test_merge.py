@@ -127,6 +127,11 @@ def test_laptop_and_cluster_worked_on_one_study(cli: Cli, other: Cli, tmp_path: 
     assert cli("verify", str(page), "--leaves", str(leaves)).exit == 0
     assert cli("verify").exit == 0
     assert cli("db", "merge", str(copy), "--json").json["changed"] == 0
+    # What came and was run again here is superseded as anything is.
+    assert cli("rerun", "psi/4", "--force").exit == 0
+    assert "other results than there are here, or was given up: the task is pending" in cli("why", "psi/4#1").out
+    assert cli("run", "psi", "-q").exit == 0
+    assert cli("why", "psi/4#1", "--json").json["situation"] == "superseded-rerun"
 
 
 def test_maps_come_into_postgresql(cli: Cli, other: Cli, tmp_path: Path, postgres_url: str) -> None:
