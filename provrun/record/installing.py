@@ -6,17 +6,21 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from provrun.errors import ProvrunError
 from provrun.record.environment import ask_python, capture_environment
 
 _GONE = re.compile(r"^ERROR: No matching distribution found for (.+?)\s*$", re.MULTILINE)
-_UNREACHED = "WARNING: Retrying"
+_UNREACHED = re.compile(r"^WARNING: Retrying .*? after connection broken by (.*)", re.MULTILINE)
 _ERROR = re.compile(r"^(?:ERROR|error): *(\S.*)", re.MULTILINE)
+_FOLDER = re.compile(r"(\S+) (\S+) \(from (editable )?folder\)")
+_SEPARATORS = re.compile(r"[-_.]+")
 _FOREIGN = frozenset(("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"))
 
 
@@ -24,6 +28,30 @@ class CannotInstall(ProvrunError):
     """An environment cannot be made; the message has what the installer said."""
 
     code = "cannot-install"
+
+
+class Own(NamedTuple):
+    """A package whose source is the folder of a study itself, as it was installed: in place if ``editable``."""
+
+    name: str
+    version: str
+    editable: bool
+    folder: Path
+
+
+def find_own(listed: Iterable[str], folder: Path) -> Own | None:
+    """Return which of some packages (``name version (from folder)``) is that of the pyproject.toml in a folder."""
+    try:
+        with (folder / "pyproject.toml").open("rb") as file:
+            project = tomllib.load(file).get("project")
+    except (OSError, ValueError):
+        return None
+    name = project.get("name") if isinstance(project, dict) else None
+    for one in listed:
+        found = _FOLDER.fullmatch(one)
+        if found is not None and found[1] == _SEPARATORS.sub("-", str(name)).lower():
+            return Own(found[1], found[2], found[3] is not None, folder)
+    return None
 
 
 def find_python(implementation: str, version: str) -> str | None:
@@ -46,25 +74,35 @@ def find_python(implementation: str, version: str) -> str | None:
     return near
 
 
-def make_environment(folder: Path, python: str, requirements: Sequence[str], names: Iterable[str]) -> list[str]:
+def make_environment(
+    folder: Path, python: str, requirements: Mapping[str, str], own: Own | None = None
+) -> list[str]:
     """Make a virtual environment in ``folder`` of these requirements, and give those that cannot be had.
 
-    ``requirements`` are lines as pip reads them, all there are: what they depend on is not looked for. What else the
-    new environment has is removed but for ``names``, normalised names of packages. Where packages come from is said
-    by pip's own settings. Raises `CannotInstall`.
+    ``requirements`` are lines as pip reads them by normalised names, all there are: what they depend on is not looked
+    for, and what else the new environment has is removed. Where packages come from is said by pip's own settings.
+    Raises `CannotInstall`.
     """
     pip = _pip(folder)
     bare = ["--without-pip"] if pip[0] == sys.executable else []
     made = _run([python, "-m", "venv", *bare, str(folder)])
     if made.returncode:
         raise CannotInstall(f"a virtual environment cannot be made: {_why(made)}", value=python)
-    addresses = [line for line in requirements if " @ " in line]
-    missing = _install(pip, folder / "requirements.txt", [line for line in requirements if line not in addresses])
+    addresses = [line for line in requirements.values() if " @ " in line]
+    plain = [line for line in requirements.values() if line not in addresses]
+    missing = _install(pip, folder / "requirements.txt", plain)
     for line in addresses:
         done = _run([*pip, "install", "--no-deps", line])
         if done.returncode:
             missing.append(f"{line} ({_why(done)})")
-    kept, there = set(names), capture_environment(python_of(folder), own_variables()).packages
+    if own is not None:
+        place = ["--editable", str(own.folder)] if own.editable else [str(own.folder)]
+        # Its version may be that of a tag of its repository, which is not here.
+        done = _run([*pip, "install", "--no-deps", *place], {"SETUPTOOLS_SCM_PRETEND_VERSION": own.version})
+        if done.returncode:
+            missing.append(f"{own.name} {own.version} ({_why(done)})")
+    there = capture_environment(python_of(folder), own_variables()).packages
+    kept = {*requirements, own.name} if own else set(requirements)
     surplus = [one.name for one in there if one.name not in kept]
     if surplus:
         _run([*pip, "uninstall", "--yes", *surplus])  # what stays is told with all that differs
@@ -97,8 +135,10 @@ def _install(pip: Sequence[str], listed: Path, requirements: Sequence[str]) -> l
         done = _run([*pip, "install", "--no-deps", "--requirement", str(listed)])
         if not done.returncode:
             break
-        gone = _GONE.search(done.stderr)
-        if gone is None or gone[1] not in wanted or _UNREACHED in done.stderr:
+        gone, unreached = _GONE.search(done.stderr), _UNREACHED.search(done.stderr)
+        if unreached is not None:
+            raise CannotInstall(f"pip cannot reach where packages are: {unreached[1]}", value=pip[0])
+        if gone is None or gone[1] not in wanted:
             raise CannotInstall(f"pip failed: {_why(done)}", value=pip[0])
         wanted.remove(gone[1])
         missing.append(f"{gone[1]} (no index has it for this Python)")
@@ -114,11 +154,11 @@ def _pip(folder: Path) -> list[str]:
     return [*words, "--disable-pip-version-check", "--no-input"]
 
 
-def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run(words: Sequence[str], variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-            env=own_variables(),
+            env={**own_variables(), **(variables or {})},
         )
     except OSError as error:
         raise CannotInstall(f"{words[0]} does not run: {error.strerror}", value=words[0]) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,32 @@ def scaled(x):
 
 def plain(x):
     return x + 1
+"""
+
+
+PROJECT = """
+[project]
+name = "Own_Package"
+version = "0.3"
+
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+BACKEND = """
+import os
+from zipfile import ZipFile
+
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    name, info = "own_package-0.3-py3-none-any.whl", "own_package-0.3.dist-info"
+    with ZipFile(os.path.join(folder, name), "w") as file:
+        file.writestr("own_package.pth", os.path.abspath("src"))
+        file.writestr(info + "/METADATA", "Metadata-Version: 2.1\\nName: own_package\\nVersion: 0.3\\n")
+        file.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        file.writestr(info + "/RECORD", "")
+    return name
 """
 
 
@@ -162,6 +190,10 @@ def test_an_installer_that_fails_is_quoted(author: Cli, reader: Cli, wheels: Pat
         assert (done.exit, set(verdicts(done).values())) == (1, {"could not be run"})
         assert all(why in one["why"] for one in done.json["tasks"]), done.json["tasks"]
         assert "cannot be rebuilt" in done.err
+    away = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+    done = reader(*words, "--rebuild", PIP_CONFIG_FILE=os.devnull, PIP_RETRIES="1", **away)
+    assert (done.exit, set(verdicts(done).values())) == (1, {"could not be run"})
+    assert all("cannot reach" in one["why"] and "127.0.0.1" in one["why"] for one in done.json["tasks"])
 
 
 def test_a_page_alone_has_no_list_of_packages(author: Cli, reader: Cli) -> None:
@@ -182,3 +214,28 @@ def test_a_map_of_the_project_is_run_with_the_packages_in_the_registry(author: C
     done = newer("reproduce", "scaled", "--rebuild", "--json", **served(wheels))
     assert done.exit == 0, done.out + done.err
     assert newer("verify").exit == 0
+
+
+def test_the_studys_own_package_is_installed_from_the_recorded_code(
+    git_repo: Path, wheels: Path, tmp_path: Path
+) -> None:
+    source = git_repo / "src" / "own_package.py"
+    source.parent.mkdir()
+    source.write_text("def scaled(x):\n    return 2 * x\n")
+    (git_repo / "pyproject.toml").write_text(PROJECT)
+    (git_repo / "backend.py").write_text(BACKEND)
+    commit_all(git_repo, "a package")
+    cli = Cli(git_repo, make_python(tmp_path / "python", wheels))
+    install = [sys.executable, "-m", "pip", "--python", cli.python, "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*install, "--editable", str(git_repo)], check=True)
+    ran(cli, "scaled", "--param", "x=1:3", "--function", "own_package:scaled")
+    source.write_text("def scaled(x):\n    return 3 * x\n")
+    commit_all(git_repo, "another factor")
+    ran(cli, "scaled", "--param", "x=1:5", "--function", "own_package:scaled")
+
+    without = cli("reproduce", "scaled", "--json")
+    assert (without.exit, sorted(verdicts(without).values())) == (6, [*["differs"] * 2, *["reproduced"] * 2])
+    done = cli("reproduce", "scaled", "--rebuild", "--json", **served(wheels))
+    assert done.exit == 0, done.out + done.err
+    used = [(one["rebuilt"], one["differs"], one["lacking"]) for one in done.json["environments"]]
+    assert used == [(True, [], [])] * 2

@@ -39,9 +39,9 @@ def test_a_python_that_cannot_make_an_environment_is_quoted(tmp_path: Path) -> N
     broken.write_text("#!/bin/sh\necho 'Error: no ensurepip here' >&2\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(CannotInstall, match="cannot be made: Error: no ensurepip here"):
-        make_environment(tmp_path / "made", str(broken), [], [])
+        make_environment(tmp_path / "made", str(broken), {})
     with pytest.raises(CannotInstall, match="does not run"):
-        make_environment(tmp_path / "made", str(tmp_path / "nothing"), [], [])
+        make_environment(tmp_path / "made", str(tmp_path / "nothing"), {})
 
 
 def test_where_provrun_has_no_pip_the_environment_brings_its_own_for_a_while(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_where_provrun_has_no_pip_the_environment_brings_its_own_for_a_while(tmp
     text = (
         "import sys; from pathlib import Path; from provrun.record.environment import capture_environment;"
         "from provrun.record.installing import make_environment, python_of;"
-        "made = Path(sys.argv[1]); print(make_environment(made, sys.executable, ['toy==1.0'], ['toy']));"
+        "made = Path(sys.argv[1]); print(make_environment(made, sys.executable, {'toy': 'toy==1.0'}));"
         "print([one.name for one in capture_environment(python_of(made)).packages])"
     )
     served = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}

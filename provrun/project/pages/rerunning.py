@@ -24,6 +24,7 @@ from provrun.record.rebuilding import CannotRebuild
 if TYPE_CHECKING:
     from provrun.core.leaves import Record
     from provrun.core.messages import Result
+    from provrun.project.pages.software import Used
 
 SAMPLE = 10
 _UNDECIDED = frozenset({Outcome.LAUNCHER, Outcome.TIMEOUT, Outcome.MEMORY})  # this machine's, as likely as the task's
@@ -74,9 +75,9 @@ class Rerun:
 
         for record in sample:
             self._need(record)
-        for digest in dict.fromkeys(_environment(record) for record in sample):
-            with suppress(CannotInstall):  # which each of its tasks will say
-                self.environments.of(digest)
+        for record in sample:
+            with suppress(CannotRebuild, CannotInstall, Broken):  # which each of its tasks will say
+                self._surroundings(record)
         more = len(self.needed) - len(sample)
         self.tell(f"running {len(sample)} tasks again" + (f" and {more} that they read" if more > 0 else ""))
         with Bench(self.scratch, new_uuid(), self.slots) as bench:
@@ -135,16 +136,16 @@ class Rerun:
 
     def _run(self, bench: Bench, name: str) -> None:
         """Run the tasks of a map that are needed, those of one version of code and one environment at a time."""
-        alike: dict[tuple[str, str], list[Needed]] = {}
+        alike: dict[tuple[object, object], list[Needed]] = {}
         for (map, _), one in self.needed.items():
             if map == name:
-                alike.setdefault((str(one.record.fields["code"]), _environment(one.record)), []).append(one)
+                fields = one.record.fields
+                alike.setdefault((fields["code"], fields["environment"]), []).append(one)
         how = self.evidence.applied[name]
-        for (code, environment), some in alike.items():
+        for some in alike.values():
             ready = [one for one in some if self._is_ready(one)]
             try:
-                target = self.checkouts.of(code_of(self.evidence.view, code))
-                used = self.environments.of(environment)
+                target, used = self._surroundings(some[0].record)
             except (CannotRebuild, CannotInstall, Broken) as error:
                 self.blocked.update(((name, one.record.index), _words(error)) for one in ready)
                 continue
@@ -168,6 +169,11 @@ class Rerun:
                     if result.outcome == Outcome.SUCCEEDED:
                         self.known.setdefault((name, task.at), bench.made(task, result, workdir))
             self.tell(f"{name}: {len(ran.results)} of {len(tasks)} have ended")
+
+    def _surroundings(self, record: Record) -> tuple[Path, Used]:
+        """Give a folder with a task's code, and its software; raises where they cannot be had."""
+        tree = self.checkouts.of(code_of(self.evidence.view, str(record.fields["code"])))
+        return tree, self.environments.of(str(record.fields["environment"]), tree)
 
     def _is_ready(self, one: Needed) -> bool:
         """Tell whether all that a task reads is there, and is what was recorded."""
@@ -214,7 +220,7 @@ class Rerun:
         """Take back a verdict that may be due to a recorded environment that is not whole."""
         if judged.verdict not in WRONG:
             return judged
-        lacking = self.environments.of(_environment(record)).lacking
+        lacking = self._surroundings(record)[1].lacking
         if not lacking:
             return judged
         why = f"its environment lacks {', '.join(lacking)}; in what there is: {judged.verdict}, {judged.why}"
@@ -294,10 +300,6 @@ class Rerun:
         if first.shape != second.shape or first.dtype != second.dtype:
             return False
         return bool(np.allclose(second, first, rtol=self.wish.rtol or 0.0, atol=0.0, equal_nan=True))
-
-
-def _environment(record: Record) -> str:
-    return str(record.fields["environment"])
 
 
 def _words(error: CannotRebuild | CannotInstall | Broken) -> str:

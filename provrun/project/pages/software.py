@@ -15,7 +15,9 @@ from provrun.export.crate.software import Listed, lock, read_lock
 from provrun.record.environment import VARIABLES, capture_environment
 from provrun.record.installing import (
     CannotInstall,
+    Own,
     check_import,
+    find_own,
     find_python,
     make_environment,
     own_variables,
@@ -58,32 +60,38 @@ class Environments:
         self._rebuild = rebuild
         self._tell = tell
         self._here = capture_environment()
-        self._made: dict[str, Used | CannotInstall] = {}
+        self._made: dict[tuple[str, Path | None], Used | CannotInstall] = {}
 
     @property
     def used(self) -> list[Used]:
         """Those that were given, in the order in which they were first asked for."""
         return [one for one in self._made.values() if isinstance(one, Used)]
 
-    def of(self, digest: str) -> Used:
-        """Give the software for tasks that ran with a recorded one; `CannotInstall` if that cannot be made again."""
-        found = self._made.get(digest)
+    def of(self, digest: str, tree: Path) -> Used:
+        """Give the software for tasks that ran with a recorded one; `CannotInstall` if that cannot be made again.
+
+        ``tree`` has their code: a package of the recorded ones that was installed from its folder is installed from
+        there.
+        """
+        own = self._own(digest, tree) if self._rebuild else None
+        key = digest, None if own is None else tree
+        found = self._made.get(key)
         if found is None:
             try:
-                found = self._find(digest)
+                found = self._find(digest, own)
             except CannotInstall as error:
                 found = error
                 self._tell(f"environment {digest[:12]} cannot be rebuilt: {error.message}")
-            self._made[digest] = found
+            self._made[key] = found
         if isinstance(found, CannotInstall):
             raise found
         return found
 
-    def _find(self, digest: str) -> Used:
-        if self._rebuild and digest != self._here.digest:
-            used = self._build(digest)
+    def _find(self, digest: str, own: Own | None) -> Used:
+        if self._rebuild and (own is not None or digest != self._here.digest):
+            used = self._build(digest, own)
         else:
-            differs = [] if digest == self._here.digest else self._differences(digest)
+            differs = self._differences(digest, self._here)
             used = Used(digest, self._here.python, None, os.environ, differs, [])
             if self._rebuild:
                 self._tell(f"environment {digest[:12]} is the one that is here")
@@ -91,20 +99,30 @@ class Environments:
             self._tell(line)
         return used
 
-    def _differences(self, digest: str) -> list[str]:
-        listed = self._recorded.lock(digest)
+    def _differences(self, digest: str, here: Environment) -> list[str]:
+        if digest == here.digest:
+            return []
+        listed = self._list(digest)
         if listed is not None:
-            return _compare(listed, self._here)
+            return _compare(listed, here)
         view = self._evidence.view
         node = next(one for one in view.typed("Environment") if view.text(one, "digest") == digest)
         recorded = f"Python {view.text(node, 'python')}, {view.text(node, 'packages')} packages"
-        here = f"Python {self._here.python}, {len(self._here.packages)} packages"
-        return [f"the software differs: recorded {recorded}, here {here}"]
+        return [f"the software differs: recorded {recorded}, here Python {here.python}, {len(here.packages)} packages"]
+
+    def _list(self, digest: str) -> str | None:
+        return lock(self._here) if digest == self._here.digest else self._recorded.lock(digest)
 
     # Made again
 
-    def _build(self, digest: str) -> Used:
-        text = self._recorded.lock(digest)
+    def _own(self, digest: str, tree: Path) -> Own | None:
+        try:
+            return find_own(self._read(digest).others.values(), tree)
+        except CannotInstall:  # which is told when it is to be made
+            return None
+
+    def _read(self, digest: str) -> Listed:
+        text = self._list(digest)
         if text is None:
             raise CannotInstall(
                 "the list of its packages is not here", value=digest[:12],
@@ -116,24 +134,26 @@ class Environments:
             raise CannotInstall(f"the list of its packages cannot be read: {error}", value=digest[:12]) from None
         for names in (listed.requirements, listed.others):
             names.pop("provrun", None)  # the one that is here runs the tasks
+        return listed
+
+    def _build(self, digest: str, own: Own | None) -> Used:
+        listed = self._read(digest)
         self._tell(
             f"rebuilding environment {digest[:12]}: {listed.implementation} {listed.python}, "
             f"{len(listed.requirements)} packages"
         )
         program = find_python(listed.implementation, listed.python)
         lacking = [] if program else [f"{listed.implementation} {listed.python}"]
-        lacking += sorted(listed.others.values())
-        target = self._folder / f"environment-{digest[:16]}"
-        lacking += make_environment(
-            target, program or sys.executable, list(listed.requirements.values()), listed.requirements
-        )
+        lacking += sorted(text for name, text in listed.others.items() if own is None or name != own.name)
+        target = self._folder / f"environment-{len(self._made)}"
+        lacking += make_environment(target, program or sys.executable, listed.requirements, own)
         python = Python(python_of(target), self._package())
         check_import(python.program, python.package, _NEEDED)
         environ = _variables(target, listed)
         built = capture_environment(python.program, environ)
-        own = [one for one in self._here.packages if one.name == "provrun"]
-        built = msgspec.structs.replace(built, packages=tuple(sorted((*built.packages, *own))))
-        return Used(digest, built.python, python, environ, _compare(text, built), lacking)
+        ours = [one for one in self._here.packages if one.name == "provrun"]
+        built = msgspec.structs.replace(built, packages=tuple(sorted((*built.packages, *ours))))
+        return Used(digest, built.python, python, environ, self._differences(digest, built), lacking)
 
     def _package(self) -> str:
         """Give a folder from which the provrun that is here can be imported, and nothing else that lies beside it."""
