@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from rocrate.rocrate import ROCrate
 
@@ -344,7 +346,10 @@ def test_what_a_stranger_writes_into_a_lock_is_no_option_of_an_installer(line: s
 
 
 def test_the_bill_of_materials_lists_every_package() -> None:
-    bill = json.loads(materials(software()))
+    text = materials(software())
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text.replace('"purl"', '"pur"')) is not None
+    bill = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
     refs = [one["bom-ref"] for one in bill["components"]]
     assert len(refs) == len(set(refs)) == 8
