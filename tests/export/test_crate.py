@@ -83,6 +83,19 @@ def test_a_crate_has_all_that_a_process_run_crate_must_and_should_have(
     assert any("instrument" in issue for issue in validator.issues(crate))
 
 
+def test_both_databases_give_the_same_crate(tmp_path: Path, postgres_url: str) -> None:
+    made = []
+    for number, url in enumerate((None, postgres_url)):
+        project = Project.create(tmp_path / str(number), url)
+        project.registry.database.run("update registry set uuid='11111111-2222-3333-4444-555555555555'")
+        tell_all(Study(project.registry))
+        crate = export_crate(project, path=tmp_path / str(number) / "crate").path
+        assert crate is not None
+        made.append(contents(crate))
+        project.close()
+    assert made[0] == made[1]
+
+
 def test_the_reader_of_others_loads_it(make: Make) -> None:
     crate = ROCrate(make(**AUTHOR))
     assert crate.name == "A <scan> & more"
