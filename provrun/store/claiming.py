@@ -181,11 +181,14 @@ def _take_sqlite(db: Database, job: int, run: Run, limit: int) -> list[Row]:
         (*values, limit),
     )
     if found:
-        # What was found is all that is pending between the first and the last: one range, not a list.
+        # What was found is all that is pending between the first and the last: one range, not a list. One upper bound:
+        # of two SQLite may search by the other one, and look at all that is pending behind.
+        first, last = found[0][0], found[-1][0] + 1
+        condition, values = run._replace(size=last).scope
         db.run(
             "update task indexed by ix_task_pending set state=2, job_id=?, attempts=attempts+1"
-            f" where {condition} and idx>=? and idx<=?",
-            (job, *values, found[0][0], found[-1][0]),
+            f" where {condition} and idx>=?",
+            (job, *values, first),
         )
     return found
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,28 @@ def test_failed_tasks_are_found_by_their_partial_index(large: Study) -> None:
         found = explained()
     assert any("ix_task_failed" in plan for _, plan in found)
     assert scanned(found) == []
+
+
+@pytest.mark.parametrize("step", ["claim", "record"])
+def test_what_a_step_costs_does_not_grow_with_the_map(tmp_path: Path, step: str) -> None:
+    costs = []
+    for size in (1_000, 30_000):
+        study = Study(Registry.create(f"sqlite:///{tmp_path}/{size}.sqlite"))
+        study.submit("scan", grid(x=size))
+        job = study.job()
+        study.succeed(job, study.claim(job, "scan", limit=100))
+        database = study.registry.database
+        assert isinstance(database, SqliteDatabase)
+        steps = count()
+        if step == "claim":
+            database._connection.set_progress_handler(lambda: next(steps) and 0, 10)  # noqa: B023 - used at once
+            study.claim(job, "scan", limit=100)
+        else:
+            claimed = study.claim(job, "scan", limit=100)
+            database._connection.set_progress_handler(lambda: next(steps) and 0, 10)  # noqa: B023
+            study.succeed(job, claimed)
+        database._connection.set_progress_handler(None, 0)
+        costs.append(next(steps))
+        study.registry.close()
+    assert costs[0] > 100
+    assert costs[1] < 1.2 * costs[0], costs
