@@ -30,7 +30,8 @@ def add_flow(page: Page, downstream: MapNodes, by_name: Mapping[str, MapNodes]) 
             page.informed(downstream.activity, upstream.activity)
             continue
         if (upstream.summary.results or upstream.summary.reused) and _has_read(downstream, upstream):
-            page.used(downstream.activity, upstream.results)
+            for name in _read_by_the_whole(downstream, upstream):
+                page.used(downstream.activity, name)
         _add_reads(page, downstream, upstream, DERIVATIONS[dependency.kind])
     _add_submitters(page, downstream, {nodes.summary.map.id: nodes for nodes in by_name.values()})
 
@@ -49,6 +50,19 @@ def _add_submitters(page: Page, submitted: MapNodes, by_id: Mapping[int, MapNode
 def _has_read(downstream: MapNodes, upstream: MapNodes) -> bool:
     read = upstream.summary.map.id
     return any(cohort.expected[read] for part in downstream.summary.parts for cohort in part.cohorts)
+
+
+def _read_by_the_whole(downstream: MapNodes, upstream: MapNodes) -> list[QualifiedName]:
+    """Name what a map as a whole read: all results or, where some came after its end, the parts that it read."""
+    complete, ended = upstream.summary.complete, downstream.summary.ended
+    if complete is None or ended is None or complete <= ended:
+        return [upstream.results]
+    read_map = upstream.summary.map.id
+    read = {
+        upstream.read_part(one) for part in downstream.summary.parts for cohort in part.cohorts
+        for one in cohort.reads if one.map == read_map
+    }
+    return sorted(read, key=lambda name: name.localpart)
 
 
 def _add_reads(page: Page, downstream: MapNodes, upstream: MapNodes, derivation: str) -> None:

@@ -71,13 +71,9 @@ class MapNodes:
     def add(self) -> None:
         """Add all nodes of the map but what it read from other maps."""
         summary, page = self.summary, self.page
-        starts = [part.started for part in summary.parts if part.started is not None]
-        ends = [part.ended for part in summary.parts if part.ended is not None]
-        running = any(summary.census.states[state] for state in summary.census.states if state.word == "running")
         policy = summary.map.policy
         page.activity(
-            self.activity, ["Map"], started=min(starts, default=None),
-            ended=None if running else max(ends, default=None), name=self.name,
+            self.activity, ["Map"], started=summary.started, ended=summary.ended, name=self.name,
             tag=[f"{key}={value}" for key, value in sorted(summary.map.tags.items())],
             commitment=self.commitment(), position=self.position, folder=summary.folder,
             groupedBy=sorted({name for one in summary.map.dependencies for name in one.by}),

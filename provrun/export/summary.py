@@ -113,6 +113,25 @@ class Summary:
         """Count the tasks with a result that was made elsewhere."""
         return sum(one.tasks for one in self.census.taken.values())
 
+    @property
+    def started(self) -> int | None:
+        """When the first attempt began, in microseconds."""
+        return min((part.started for part in self.parts if part.started is not None), default=None)
+
+    @property
+    def ended(self) -> int | None:
+        """When the last attempt ended, in microseconds; None while a task runs."""
+        if self.census.states[State.RUNNING]:
+            return None
+        return max((part.ended for part in self.parts if part.ended is not None), default=None)
+
+    @property
+    def complete(self) -> int | None:
+        """The time before which not all parts of the results can have been there, in microseconds."""
+        starts = [part.started for part in self.parts if part.total("accepted")]
+        starts += [one.first for one in self.taken]
+        return max((start for start in starts if start is not None), default=None)
+
     def counts(self) -> dict[str, int]:
         """Give the counts of tasks as they stand on the page."""
         states = self.census.states

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from rdflib import RDF, Graph, Namespace, URIRef
+from rdflib.term import Node
 
+from fixtures.constraints import violations
 from fixtures.study import AT, Study, grid
 from fixtures.told import fixed, tell
 from provrun.core.code import CapturedCode, Code
+from provrun.core.records import Dependency
 from provrun.project.pages.publishing import export
 from provrun.project.project import Project
 
@@ -187,3 +190,25 @@ def test_exemplars_are_few_and_told_in_full(study: Study, write: Write, size: in
     assert sum(said(page, node, "outcome") == "exit" for node in attempts if isinstance(node, URIRef)) == size
 
 
+
+
+def test_a_map_has_not_used_what_came_after_its_end(study: Study, write: Write) -> None:
+    study.submit("scan", grid(x=4))
+    study.submit("obs", [{}], on=[Dependency(upstream="scan", kind="each")])
+    for name in ("scan", "obs"):
+        study.run(study.job(), name)
+    (used,) = _used_by_the_whole(graph(write))
+    assert str(used).endswith("#results.scan")
+    study.code = fixed(study)
+    study.submit("scan", grid(x=2000))
+    job = study.job()
+    study.succeed(job, study.claim(job, "scan", limit=2000)[-3:])  # tasks of this study begin by their numbers
+    page = graph(write)
+    (used,) = _used_by_the_whole(page)
+    assert str(used).endswith("#results.scan.0")
+    assert violations(page) == []
+
+
+def _used_by_the_whole(page: Graph) -> list[Node]:
+    (obs,) = of_map(page, "Map", "obs")
+    return [node for node in page.objects(obs, PROV.used) if "results" in str(node)]
