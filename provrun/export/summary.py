@@ -120,10 +120,14 @@ class Summary:
 
     @property
     def ended(self) -> int | None:
-        """When the last attempt ended, in microseconds; None while a task runs."""
-        if self.census.states[State.RUNNING]:
+        """When the last attempt ended, in microseconds; None while a task runs.
+
+        A map goes on at least until what it reuses was there: else it would have used what did not exist.
+        """
+        ends = [part.ended for part in self.parts if part.ended is not None]
+        if self.census.states[State.RUNNING] or not ends:
             return None
-        return max((part.ended for part in self.parts if part.ended is not None), default=None)
+        return max([*ends, *(one.last for one in self.taken if one.last is not None)])
 
     @property
     def complete(self) -> int | None:
