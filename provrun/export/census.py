@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import msgspec
@@ -19,7 +19,7 @@ from provrun.core.environment import Tool
 from provrun.core.history import Circumstances, History, Reused, Tried
 from provrun.core.records import REUSED
 from provrun.core.states import Outcome, State
-from provrun.export.parameters import Parameters
+from provrun.export.parameters import Additions, Parameters
 
 UNATTEMPTED = 0xFFFF
 
@@ -56,6 +56,7 @@ class Cohort:
         self.failures: Counter[tuple[str, int | None]] = Counter()
         self.recovered: Counter[CohortKey] = Counter()
         self.replaced: Counter[CohortKey] = Counter()
+        self.alike: Counter[CohortKey] = Counter()
         self.reads: Counter[ReadPart] = Counter()
         self.expected: Counter[int] = Counter()
         self.stale_reads: Counter[int] = Counter()
@@ -164,9 +165,12 @@ class Census:
 
     def __init__(
         self, circumstances: Mapping[int, Circumstances], level: Callable[[int], int], upstream: Mapping[int, Standing],
-        members: Callable[[int], Iterable[int]], *, read_by_others: bool,
+        members: Callable[[int], Iterable[int]], *, read_by_others: bool, additions: Sequence[int] = (),
     ) -> None:
-        """``members`` gives the upstream indices of a group or chunk by its number."""
+        """``members`` gives the upstream indices of a group or chunk by its number.
+
+        ``additions`` are the first indices of what submissions added, if that is to be told apart.
+        """
         self._circumstances = circumstances
         self._level = level
         self._upstream = upstream
@@ -177,6 +181,7 @@ class Census:
         self.states: Counter[State] = Counter()
         self.standing = Standing() if read_by_others else None
         self.params = Parameters()
+        self.additions = Additions(additions) if additions else None
         self.unattempted = 0
         self.unattempted_params = Parameters()
         self.noresult = 0
@@ -195,6 +200,8 @@ class Census:
         self.states[history.state] += 1
         params = _params(history.params)
         self.params.add(params)
+        if self.additions is not None:
+            self.additions.add(history.task, params)
         if history.reused is not None:
             self._count_reused(history.reused)
             return
@@ -263,9 +270,11 @@ class Census:
         if cohort.succeeded:
             cohort.superseded += 1
             if shown.number == history.accepted:
+                alike = attempt.result_digest == shown.result_digest
+                cohort.repeated += alike
                 if _came_after(shown, attempt):
                     cohort.replaced[home.key] += 1
-                cohort.repeated += attempt.result_digest == shown.result_digest
+                    cohort.alike[home.key] += alike
             if self.standing is not None:
                 self.standing.add_older(history.task, attempt.number, cohort.key)
 

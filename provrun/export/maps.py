@@ -10,8 +10,8 @@ from provrun.core.cohorts import GroupKey
 from provrun.export.census import ReadPart, Taken
 from provrun.export.commitments import add_commitments
 from provrun.export.page import Page
-from provrun.export.parameters import DISTINCT, Parameters
-from provrun.export.summary import Part, Summary
+from provrun.export.parameters import Parameters
+from provrun.export.summary import MOST_SUBMISSIONS, Part, Summary, bundled
 from provrun.export.things import Things
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class MapNodes:
 
     def submission(self, number: int) -> QualifiedName:
         """Name a submission by its place; those beyond the first 16 share the last name."""
-        return self.page.p(f"submission.{self.name}.{min(number, MOST_LISTED)}")
+        return self.page.p(f"submission.{self.name}.{min(number, MOST_SUBMISSIONS)}")
 
     def superseded_of(self, part: Part) -> QualifiedName:
         """Name the results of a cohort that no longer count."""
@@ -132,7 +132,7 @@ class MapNodes:
         names = [page.p(f"parameter.{place}.{number}") for number in range(len(described))]
         page.entity(collection, ["prov:Collection", "Parameters"], memberCount=count, parameter=names, **about)
         for name, (key, found) in zip(names, described, strict=True):
-            exact = found.distinct < DISTINCT
+            exact = found.distinct < found.most
             page.entity(
                 name, ["Parameter"], name=key,
                 kind=sorted(found.kinds), count=found.count, distinct=found.distinct if exact else None,
@@ -276,15 +276,17 @@ class MapNodes:
             self.page.derived(self.results, part)
 
     def _revisions(self) -> None:
-        """Say of each rerun whose results it replaced."""
-        pairs = {
-            (self.results_of(self.summary.by_key[key]), self.superseded_of(part))
-            for part in self.summary.parts
-            for cohort in part.cohorts
-            for key in cohort.replaced
-        }
-        for newer, older in sorted(pairs, key=str):
-            self.page.revision(newer, older)
+        """Say of each rerun whose results it replaced, and how many of them came out the same."""
+        replaced: Counter[tuple[QualifiedName, QualifiedName]] = Counter()
+        alike: Counter[tuple[QualifiedName, QualifiedName]] = Counter()
+        for part in self.summary.parts:
+            for cohort in part.cohorts:
+                for key, tasks in cohort.replaced.items():
+                    pair = self.results_of(self.summary.by_key[key]), self.superseded_of(part)
+                    replaced[pair] += tasks
+                    alike[pair] += cohort.alike[key]
+        for pair in sorted(replaced, key=str):
+            self.page.revision(*pair, membersReplaced=replaced[pair], membersEqual=alike[pair])
 
     def _levels(self) -> None:
         """Say which cohorts waited for others of the same map."""
@@ -313,21 +315,21 @@ class MapNodes:
             self.page.associated(name, self.things.person)
 
     def _submissions(self) -> None:
-        listed = self.summary.submissions
-        shown, rest = listed[:MOST_LISTED], listed[MOST_LISTED:]
-        for number, one in enumerate(shown):
+        """Say who submitted when, and of a map that grew, which parameters each submission added."""
+        additions = self.summary.census.additions
+        for number, part in enumerate(bundled(self.summary.submissions)):
             name = self.submission(number)
+            added = sum(one.added for one in part)
             self.page.activity(
-                name, ["Submission"], started=one.at, ended=one.at, tasksAdded=one.added, dcterms_isPartOf=self.activity
+                name, ["Submission"], started=min(one.at for one in part), ended=max(one.at for one in part),
+                tasksAdded=added, firstTask=part[0].first, submissions=len(part) if len(part) > 1 else None,
+                dcterms_isPartOf=self.activity,
             )
             self.page.associated(name, self.things.person)
-        if rest:
-            name = self.submission(len(shown))
-            self.page.activity(
-                name, ["Submission"], started=rest[0].at, ended=rest[-1].at, submissions=len(rest),
-                tasksAdded=sum(one.added for one in rest), dcterms_isPartOf=self.activity,
-            )
-            self.page.associated(name, self.things.person)
+            if additions is not None and added:
+                collection = self.page.p(f"params.{self.name}.added.{number}")
+                self._parameters(collection, additions.parts[number], added)
+                self.page.generated(collection, name)
 
 
 def listed(counted: dict[str, int]) -> list[str]:

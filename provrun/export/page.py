@@ -119,11 +119,11 @@ class Page:
             made, source, identifier=self._name("d", made, source), other_attributes=self._attributes(types, {})
         )
 
-    def revision(self, newer: QualifiedName, older: QualifiedName) -> None:
+    def revision(self, newer: QualifiedName, older: QualifiedName, **about: object) -> None:
         """Say that an entity is a revision of another."""
         self.document.wasDerivedFrom(
             newer, older, identifier=self._name("v", newer, older),
-            other_attributes=[(self.prov["type"], self.prov["Revision"])],
+            other_attributes=self._attributes(["prov:Revision"], about),
         )
 
     def associated(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import cast
 
 from provrun.core.canonical import encode
 
 DISTINCT = 100_000
+DISTINCT_ADDED = 1_000
+"""Of each submission fewer: a map may have many, and memory stays constant."""
 SHOWN_VALUES = 8
 SHOWN_CHARACTERS = 256
 
@@ -26,7 +30,9 @@ _BY_TEXT = (list, dict, _NonFinite)
 class Parameter:
     """Statistics of one parameter."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = DISTINCT) -> None:
+        """Distinct values are counted up to ``most``."""
+        self.most = most
         self.count = 0
         self.kinds: set[str] = set()
         self.minimum: int | float | None = None
@@ -56,7 +62,7 @@ class Parameter:
         if not self.full:
             seen.add(item)
             self._distinct += 1
-            self.full = self._distinct >= DISTINCT
+            self.full = self._distinct >= self.most
         if kind is int or kind is float:
             number = cast("int | float", value)
             if self.minimum is None or number < self.minimum:
@@ -85,7 +91,8 @@ class Parameter:
 class Parameters:
     """Statistics of all parameters of some tasks, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = DISTINCT) -> None:
+        self.most = most
         self.members = 0
         self.by_name: dict[str, Parameter] = {}
 
@@ -95,8 +102,20 @@ class Parameters:
         for name, value in params.items():
             found = self.by_name.get(name)
             if found is None:
-                found = self.by_name[name] = Parameter()
+                found = self.by_name[name] = Parameter(self.most)
             found.add(value)
+
+
+class Additions:
+    """Statistics of the parameters that each submission added; ``firsts`` are the first indices of each, ascending."""
+
+    def __init__(self, firsts: Sequence[int]) -> None:
+        self._firsts = firsts
+        self.parts = [Parameters(DISTINCT_ADDED) for _ in firsts]
+
+    def add(self, index: int, params: dict[str, object]) -> None:
+        """Count the parameters of one task."""
+        self.parts[bisect_right(self._firsts, index) - 1].add(params)
 
 
 def _by_value(text: str) -> tuple[int, float, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import cast
 
 from provrun.core.canonical import encode
@@ -14,8 +15,8 @@ from provrun.core.merkle import BadSums, Tree, leaf_hash, unpack
 from provrun.core.states import Outcome
 from provrun.export.checks import cohort_key
 from provrun.export.maps import listed
-from provrun.export.page import ended_at, started_at
-from provrun.export.parameters import DISTINCT, Parameters
+from provrun.export.page import DCTERMS, ended_at, started_at
+from provrun.export.parameters import Additions, Parameters
 from provrun.export.rdf import time_text
 from provrun.export.view import Committed, Mapped, View, Wrong, short
 
@@ -92,6 +93,8 @@ class _Counted:
         self.failures = Counter[str]()
         self.superseded = 0
         self.repeated = 0
+        self.replaced = Counter[str]()
+        self.alike = Counter[str]()
 
     def add(self, one: dict[str, object]) -> None:
         self.counts["attempts"] += 1
@@ -144,6 +147,9 @@ class Tally:
         self._attempts = 0
         self._digests: dict[object, bytes] = {}
         self._params = Parameters()
+        added = _added(view, map)
+        self._added = [node for node, _ in added]
+        self._additions = Additions([first for _, first in added])
 
     def belongs(self, record: Record, group: Committed) -> bool:
         """Tell whether the group's key is that of the record."""
@@ -158,7 +164,10 @@ class Tally:
     def add(self, record: Record) -> None:
         """Count one task."""
         fields, attempts = record.fields, record.attempts
-        self._params.add(cast("dict[str, object]", fields["params"]))
+        params = cast("dict[str, object]", fields["params"])
+        self._params.add(params)
+        if self._added:
+            self._additions.add(record.index, params)
         if fields["origin"] is not None:
             self._noresult += fields["result"] is None
             return
@@ -167,6 +176,7 @@ class Tally:
         level = cast("int", fields["level"])
         last = max(cast("int", one["attempt"]) for one in attempts)
         accepted = fields["state"] == "succeeded"
+        home = self._node(cohort_of_fields(fields, level))
         seen: set[str] = set()
         for one in attempts:
             self._attempts += 1
@@ -187,7 +197,11 @@ class Tally:
                 counted.counts["retried"] += cast("int", one["attempt"]) < last
             if succeeded:
                 counted.superseded += 1
-                counted.repeated += accepted and one["result"] == fields["result"]
+                alike = accepted and one["result"] == fields["result"]
+                counted.repeated += alike
+                if accepted and home is not None and _came_after(fields, one):
+                    counted.replaced[home] += 1
+                    counted.alike[home] += alike
 
     def _node(self, key: CohortKey) -> str | None:
         found = self._nodes.get(key)
@@ -211,23 +225,43 @@ class Tally:
 
     def _parameters(self) -> Iterator[str]:
         view = self._view
-        whole = [n for n in view.links(self._map.node, "prov:used") if n in view.typed("Parameters")]
-        described = {view.text(one, "name"): one for n in whole for one in view.links(n, "parameter")}
-        for name, found in self._params.by_name.items():
-            node = described.get(name)
-            if node is None:
-                yield f"{self._map.name}: the parameter {name} is not on the page"
-                continue
-            exact = found.distinct < DISTINCT
-            wanted = {
-                "count": str(found.count), "distinct": str(found.distinct) if exact else None,
-                "minimum": None if found.minimum is None else encode(found.minimum),
-                "maximum": None if found.maximum is None else encode(found.maximum),
-                "nonFinite": str(found.non_finite) if found.non_finite else None,
-            }
-            for what, value in wanted.items():
-                if view.text(node, what) != value:
-                    yield f"{short(node)}: {what} is {view.text(node, what)} on the page, {value} by the records"
+        for whole in (n for n in view.links(self._map.node, "prov:used") if n in view.typed("Parameters")):
+            yield from _described(view, whole, self._params)
+        for submission, found in zip(self._added, self._additions.parts, strict=True):
+            made = [n for n in view.backwards("prov:wasGeneratedBy", submission) if n in view.typed("Parameters")]
+            if view.number(submission, "tasksAdded") != found.members or len(made) != (len(self._added) > 1):
+                yield f"{short(submission)} added {found.members} tasks by the records"
+            for node in made:
+                yield from _described(view, node, found)
+
+
+def _added(view: View, map: Mapped) -> list[tuple[str, int]]:
+    """Give the submissions of a map and the first index that each added, in that order."""
+    mine = [node for node in view.backwards(DCTERMS + "isPartOf", map.node) if node in view.typed("Submission")]
+    firsts = {node: first for node in mine if (first := view.number(node, "firstTask")) is not None}
+    return sorted(((node, n) for node, n in firsts.items() if view.number(node, "tasksAdded")), key=itemgetter(1))
+
+
+def _described(view: View, collection: str, params: Parameters) -> Iterator[str]:
+    """Compare what the page says of the parameters of a collection with those that were counted."""
+    if view.number(collection, "memberCount") != params.members:
+        yield f"{short(collection)} has {params.members} members by the records"
+    described = {view.text(one, "name"): one for one in view.links(collection, "parameter")}
+    for name, found in params.by_name.items():
+        node = described.get(name)
+        if node is None:
+            yield f"{short(collection)}: the parameter {name} is not on the page"
+            continue
+        exact = found.distinct < found.most
+        wanted = {
+            "count": str(found.count), "distinct": str(found.distinct) if exact else None,
+            "minimum": None if found.minimum is None else encode(found.minimum),
+            "maximum": None if found.maximum is None else encode(found.maximum),
+            "nonFinite": str(found.non_finite) if found.non_finite else None,
+        }
+        for what, value in wanted.items():
+            if view.text(node, what) != value:
+                yield f"{short(node)}: {what} is {view.text(node, what)} on the page, {value} by the records"
 
 
 def _differences(view: View, cohort: str, counted: _Counted) -> Iterator[str]:
@@ -250,3 +284,23 @@ def _differences(view: View, cohort: str, counted: _Counted) -> Iterator[str]:
             f"{short(cohort)}: {counted.superseded} results are superseded, {counted.repeated} of them alike, by the"
             " records"
         )
+    by_records = {node: (n, counted.alike[node]) for node, n in counted.replaced.items()}
+    if dict(_replaced(view, made)) != by_records:
+        yield f"{short(cohort)}: its results were replaced in other numbers, or are alike in others, by the records"
+
+
+def _came_after(shown: dict[str, object], one: dict[str, object]) -> bool:
+    """Tell whether the attempt that counts may have replaced another one: of two registries it need not have."""
+    numbers = cast("int", shown["attempt"]), cast("int", one["attempt"])
+    times = shown["started"], one["started"]
+    later = None not in times and micros_of(cast("str", times[1])) > micros_of(cast("str", times[0]))
+    return numbers[0] > numbers[1] and not later
+
+
+def _replaced(view: View, superseded: Iterable[str]) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
+    """Give the cohorts whose results replaced some, how many they replaced, and how many of these are alike."""
+    for older in superseded:
+        for revision in view.backwards("prov:entity", older):
+            for newer in view.backwards("prov:qualifiedRevision", revision):
+                numbers = view.number(revision, "membersReplaced"), view.number(revision, "membersEqual")
+                yield from ((cohort, numbers) for cohort in view.links(newer, "prov:wasGeneratedBy"))

@@ -14,6 +14,8 @@ from provrun.core.states import State
 from provrun.export.census import Census, Cohort, Named, Taken
 from provrun.export.parameters import Parameters
 
+MOST_SUBMISSIONS = 16
+
 
 @dataclass(frozen=True)
 class Part:
@@ -150,6 +152,18 @@ class Summary:
             "deleted": 0,
             "noResult": sum(part.total("noresult") for part in self.parts) + sum(one.noresult for one in self.taken),
         }
+
+
+def bundled(submissions: Sequence[SubmissionRecord]) -> list[Sequence[SubmissionRecord]]:
+    """Give submissions as a page lists them: the first 16 each by itself, all others together."""
+    shown, rest = submissions[:MOST_SUBMISSIONS], submissions[MOST_SUBMISSIONS:]
+    return [[one] for one in shown] + ([rest] if rest else [])
+
+
+def additions(submissions: Sequence[SubmissionRecord]) -> list[int]:
+    """Give the first index of each part of `bundled`, if the map grew after its first submission; else none."""
+    grew = sum(one.added > 0 for one in submissions) > 1
+    return [part[0].first for part in bundled(submissions)] if grew else []
 
 
 def pool(cohorts: Iterable[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:

@@ -36,7 +36,7 @@ Write = Callable[..., str]
 # pyshacl and owlrl use what rdflib deprecates.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-ADDS = {"entity", "activity", "agent", "used", "associated", "say", "_parameters"}
+ADDS = {"entity", "activity", "agent", "used", "associated", "revision", "say", "_parameters"}
 ABOUT = {"counts", "_figures", "_statistics"}  # functions that return what is said of a node
 NO_TERMS = {"started", "ended", "other_attributes"}
 

@@ -20,7 +20,7 @@ from provrun.export.document import Built, Figure, Told, build
 from provrun.export.exemplars import Exemplar
 from provrun.export.formats import FORMATS
 from provrun.export.laws import require
-from provrun.export.summary import Part, Summary, choose_exemplars, pool
+from provrun.export.summary import Part, Summary, additions, choose_exemplars, pool
 from provrun.export.things import Captured, Known
 from provrun.project.pages.committing import Committing, secret_of
 from provrun.project.pages.leaf_files import LeavesFile, leaves_file
@@ -97,8 +97,10 @@ def summarised(
     committing = Committing(registry.database, secret_of(project.dir) if salt else None)
     for record in chosen:
         level = levels(record.name, record.dependencies, record.total)
+        submissions = reads.submissions(record.id)
         census = Census(
-            circumstances, level, standings, _members(reads, record), read_by_others=record.name in read_by_others
+            circumstances, level, standings, _members(reads, record), read_by_others=record.name in read_by_others,
+            additions=additions(submissions),
         )
         apart = None
         if records is None:
@@ -109,7 +111,7 @@ def summarised(
             standings[record.id] = census.standing
         parts = _parts(summaries, record, list(census.cohorts.values()))
         summary = Summary(
-            record, census, parts, reads.submissions(record.id), choose_exemplars(parts),
+            record, census, parts, submissions, choose_exemplars(parts),
             summaries.own_inputs(record.id),
             acceptances=[one for one in acceptances if one.map == record.id], folder=_folder(project, record),
             brought=brought(registry.database, record.id),
