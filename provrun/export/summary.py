@@ -175,12 +175,10 @@ def pool(cohorts: Iterable[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:
 def choose_exemplars(parts: Sequence[Part], most: int = 8) -> list[Named]:
     """Choose attempts to show in full: first and slowest of each cohort, unsuccessful ones where they are few."""
     chosen: dict[int, Named] = {}
-    wanted: list[Named | None] = []
+    wanted: list[Named | None] = [part.first.earliest for part in parts] + [part.first.slowest for part in parts]
     for part in parts:
         if not part.succeeded and part.total("attempts") <= 3:
             wanted += [named for cohort in part.cohorts for named in cohort.members]
-    for part in parts:
-        wanted += [part.first.earliest, part.first.slowest]
     for named in wanted:
         if named is not None and len(chosen) < most:
             chosen.setdefault(named.task, named)

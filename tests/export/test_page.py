@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from fixtures.constraints import violations
 from fixtures.study import AT, Study, grid
 from fixtures.told import fixed, tell
 from provrun.core.code import CapturedCode, Code
+from provrun.core.merkle import sample
 from provrun.core.records import Dependency
 from provrun.project.pages.publishing import export
 from provrun.project.project import Project
@@ -190,6 +192,39 @@ def test_exemplars_are_few_and_told_in_full(study: Study, write: Write, size: in
     assert sum(said(page, node, "outcome") == "exit" for node in attempts if isinstance(node, URIRef)) == size
 
 
+
+
+@pytest.mark.parametrize("limit", [0, 13])
+def test_exemplars_beyond_the_first_and_the_slowest_are_drawn_from_the_root(
+    project: Project, study: Study, tmp_path: Path, limit: int
+) -> None:
+    study.submit("scan", grid(x=60))
+    job = study.job()
+    study.fail(job, study.claim(job, "scan", limit=limit) if limit else [])
+    study.code = fixed(study)
+    study.succeed(job, study.claim(job, "scan", limit=40))
+    done = export(project, path=tmp_path / "page.ttl", leaves=tmp_path / "leaves.jsonl")
+    assert done.path is not None
+    records = [json.loads(line) for line in (tmp_path / "leaves.jsonl").read_bytes().splitlines()]
+    page = Graph().parse(done.path)
+    (whole,) = page.objects(of_map(page, "Map", "scan")[0], PR.commitment)
+    root = bytes.fromhex(str(page.value(whole, PR.root)))
+    drawn = [records[position] for position in sample(root, b"", len(records))]
+    succeeded = [record["index"] for record in drawn if record["state"] == "succeeded"]
+    shown = {int(str(page.value(node, PR["index"]))) for node in page.subjects(RDF.type, PR.Attempt)}
+    assert len(shown) == 8
+    chosen = {0, limit} | {limit + 39}  # of each cohort the first; all take the same time
+    assert shown - chosen <= set(succeeded[:8]) and len(shown - chosen) >= 5
+
+
+def test_a_task_of_many_attempts_does_not_make_more_than_eight_exemplars(study: Study, write: Write) -> None:
+    study.submit("scan", grid(x=5))
+    job = study.job()
+    for _ in range(11):
+        study.fail(job, study.claim(job, "scan", limit=1), again=True)
+    study.run(job, "scan")
+    attempts = list(graph(write).subjects(RDF.type, PR.Attempt))
+    assert 1 <= len(attempts) <= 8
 
 
 def test_a_map_has_not_used_what_came_after_its_end(study: Study, write: Write) -> None:

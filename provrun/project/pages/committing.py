@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,11 +51,34 @@ class Way(NamedTuple):
     path: tuple[merkle.Node, ...]
 
 
+class Planted(NamedTuple):
+    """A commitment, the number of the tree of each task by index, and the numbers of the trees by position of group."""
+
+    commitment: MapCommitment
+    tree_of: array[int]
+    order: Sequence[int]
+
+    def task(self, position: int) -> int:
+        """Give the index of the task at a position of the whole: group after group, in each by index."""
+        for group, number in zip(self.commitment.groups, self.order, strict=True):
+            if position < group.sums.tasks:
+                of_group = (index for index, tree in enumerate(self.tree_of) if tree == number)
+                return next(islice(of_group, position, None))
+            position -= group.sums.tasks
+        raise IndexError(position)
+
+    def sample(self) -> Iterator[int]:
+        """Give the indices of tasks drawn from the root, each once, as whoever has the page draws them."""
+        root, sums = self.commitment.root.hash, self.commitment.sums
+        return (self.task(position) for position in merkle.sample(root, b"", sums.tasks))
+
+
 class Apart:
     """Trees over the tasks of a map, one for each cohort, while it is not known yet which groups these will be."""
 
     def __init__(self) -> None:
         self.trees: list[merkle.Tree] = []
+        self.tree_of = array("I")
         self._numbers: dict[CohortKey | GroupKey, int] = {}
 
     def position(self, key: CohortKey | GroupKey) -> int:
@@ -63,13 +88,13 @@ class Apart:
             self.trees.append(merkle.Tree())
         return number
 
-    def commitment(self, groups: Sequence[GroupKey]) -> MapCommitment | None:
+    def planted(self, groups: Sequence[GroupKey]) -> Planted | None:
         """Commit to a map that has these groups; None if some of them are pooled, so that trees are missing."""
-        found = {
-            key.group if isinstance(key, CohortKey) else key: self.trees[number]
-            for key, number in self._numbers.items()
-        }
-        return commit_trees(groups, [found[key] for key in groups]) if found.keys() == set(groups) else None
+        found = {key.group if isinstance(key, CohortKey) else key: number for key, number in self._numbers.items()}
+        if found.keys() != set(groups):
+            return None
+        order = [found[key] for key in groups]
+        return Planted(commit_trees(groups, [self.trees[number] for number in order]), self.tree_of, order)
 
 
 class Committing:
@@ -83,14 +108,16 @@ class Committing:
     def commit(
         self, record: MapRecord, grouping: Grouping, circumstances: Callable[[int], Circumstances],
         level: Callable[[int], int], write: Callable[[int, bytes], object] | None = None,
-    ) -> MapCommitment:
+    ) -> Planted:
         """Commit to a map; ``write`` takes each record with the position of its group."""
         trees = [merkle.Tree() for _ in grouping.groups]
+        tree_of = array("I")
         for position, _, sums, line in self._lines(record, grouping, circumstances, level):
             trees[position].add(sums, merkle.leaf_hash(line))
+            tree_of.append(position)
             if write is not None:
                 write(position, line)
-        return commit_trees(grouping.groups, trees)
+        return Planted(commit_trees(grouping.groups, trees), tree_of, range(len(trees)))
 
     def commit_apart(
         self, record: MapRecord, circumstances: Callable[[int], Circumstances], level: Callable[[int], int],
@@ -100,6 +127,7 @@ class Committing:
         apart = Apart()
         for number, _, sums, line in self._lines(record, apart, circumstances, level, count):
             apart.trees[number].add(sums, merkle.leaf_hash(line))
+            apart.tree_of.append(number)
         return apart
 
     def way(

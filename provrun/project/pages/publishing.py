@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ from provrun.export.formats import FORMATS
 from provrun.export.laws import require
 from provrun.export.summary import Part, Summary, additions, choose_exemplars, pool
 from provrun.export.things import Captured, Known
-from provrun.project.pages.committing import Committing, secret_of
+from provrun.project.pages.committing import Committing, Planted, secret_of
 from provrun.project.pages.leaf_files import LeavesFile, leaves_file
 from provrun.record.files import digest_file
 from provrun.store.reads import Reads
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from provrun.core.records import MapRecord
     from provrun.export.census import Cohort
     from provrun.project.project import Project
+
+
+MOST_EXEMPLARS = 8  # attempts of a map
+MOST_DRAWN = 64  # tasks, of which those count that have succeeded
 
 
 class Published(NamedTuple):
@@ -117,13 +122,14 @@ def summarised(
             brought=brought(registry.database, record.id),
         )
         grouping = summary.grouping()
-        made = None if apart is None else apart.commitment(grouping.groups)
-        summary.commitment = made or committing.commit(
+        planted = None if apart is None else apart.planted(grouping.groups)
+        planted = planted or committing.commit(
             record, grouping, circumstances.__getitem__, level, None if records is None else records.write
         )
+        summary.commitment = planted.commitment
         if records is not None:
             records.end_map()
-        shown = [exemplar(reads, record, one.task, by_id) for one in summary.exemplars] if exemplars else []
+        shown = _exemplars(reads, summary, planted, by_id) if exemplars else []
         told.append(Told(summary, shown, level))
     built = build(
         registry.uuid, told, _known(reads, summaries, project.config.text("orcid") or None), circumstances,
@@ -177,6 +183,22 @@ def _members(reads: Reads, record: MapRecord) -> Callable[[int], Iterable[int]]:
         return (first + step * k for first, step, count in runs for k in range(count))
 
     return members
+
+
+def _exemplars(reads: Reads, summary: Summary, planted: Planted, names: Mapping[int, str]) -> list[Exemplar]:
+    """Tell tasks in full: those chosen, then succeeded ones drawn from the root, with eight attempts in all."""
+    chosen = [one.task for one in summary.exemplars]
+    found: dict[int, Exemplar] = {}
+    left = MOST_EXEMPLARS
+    for number, task in enumerate(chain(chosen, islice(planted.sample(), MOST_DRAWN))):
+        if task in found or not left:
+            continue
+        told = exemplar(reads, summary.map, task, names)
+        drawn = number >= len(chosen)
+        if 0 < len(told.attempts) <= left and (told.accepted > 0 or not drawn):
+            found[task] = told
+            left -= len(told.attempts)
+    return list(found.values())
 
 
 def exemplar(reads: Reads, record: MapRecord, index: int, names: Mapping[int, str]) -> Exemplar:
