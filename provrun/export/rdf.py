@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import groupby
@@ -202,19 +202,26 @@ def more_turtle(statements: Iterable[Triple], namespaces: Mapping[str, str]) -> 
 
 
 def write_trig(
-    statements: Iterable[Triple], namespaces: Mapping[str, str], graph: str, outside: str
+    statements: Iterable[Triple], namespaces: Mapping[str, str], graph: str, outside: str,
+    more: Iterable[Sequence[Triple]] | None = None,
 ) -> Iterator[str]:
-    """Write TriG: the triples about ``outside`` in the default graph, all others in the named ``graph``."""
+    """Write TriG: the triples about ``outside`` in the default graph, all others in the named ``graph``.
+
+    ``more`` are further triples of that graph, written as they come.
+    """
     listed = list(statements)
     prefixes = Prefixes(namespaces)
     default = list(_blocks((t for t in listed if t.subject == outside), prefixes))
     named = list(_blocks((t for t in listed if t.subject != outside), prefixes, indent="    "))
     name = prefixes.short(graph)
-    yield prefixes.declarations()
+    yield prefixes.declarations() if more is None else prefixes.declarations_of_all()
     for block in default:
         yield "\n" + block
     yield f"\n{name} {{\n"
     yield "\n".join(named)
+    for some in more or ():
+        for block in _blocks(some, prefixes, indent="    "):
+            yield "\n" + block
     yield "}\n"
 
 

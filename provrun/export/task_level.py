@@ -23,7 +23,7 @@ from provrun.export.things import Things
 if TYPE_CHECKING:
     from prov.identifier import QualifiedName
 
-FORMATS = ("turtle", "nt", "jsonld")
+FORMATS = ("turtle", "trig", "nt", "jsonld")
 """Those that can be written piece by piece; PROV's own formats need the whole document first."""
 
 
@@ -136,7 +136,8 @@ def attempts_of(
 
 
 def write(
-    format: str, statements: Sequence[Triple], namespaces: Mapping[str, str], tasks: Iterable[list[Triple]]
+    format: str, statements: Sequence[Triple], namespaces: Mapping[str, str], document: str,
+    tasks: Iterable[list[Triple]],
 ) -> Iterator[str]:
     """Write the page, and after it what is said of each task; a name may stand as subject several times."""
     if format == "nt":
@@ -147,5 +148,7 @@ def write(
         yield from rdf.write_turtle(statements, namespaces, whole=False)
         for some in tasks:
             yield from rdf.more_turtle(some, namespaces)
+    elif format == "trig":
+        yield from rdf.write_trig(statements, namespaces, document, document, tasks)
     else:
         yield from rdf.write_jsonld(chain(statements, chain.from_iterable(tasks)))

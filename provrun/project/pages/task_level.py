@@ -30,7 +30,7 @@ def stream(project: Project, format: str, summaries: Sequence[Summary], built: B
             next=f"--level task with --format {' or '.join(task_level.FORMATS)}",
         )
     tasks = chain.from_iterable(_statements(project, one, summaries, built) for one in summaries)
-    return task_level.write(format, built.statements, built.page.namespaces, tasks)
+    return task_level.write(format, built.statements, built.page.namespaces, str(built.node.uri), tasks)
 
 
 def _statements(
