@@ -143,7 +143,11 @@ def test_a_task_that_fails_when_its_manager_is_gone_is_not_lost_twice(runs: Runs
 
 def test_an_exit_of_the_launching_terminal_ends_everything(runs: Runs, witness: Witness) -> None:
     runs.submit("t", ["sh", "-c", witness.shell("{x}") + "; exec sleep 60"], 2)
-    process = runs.start("-j", "2")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and children inherit that
+    try:
+        process = runs.start("-j", "2")
+    finally:
+        signal.signal(signal.SIGHUP, before)
     until(lambda: len(witness.lines()) == 2, "two tasks began")
     process.send_signal(signal.SIGHUP)
     code, _, _ = finished(process)
