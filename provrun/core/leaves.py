@@ -96,6 +96,14 @@ def instant(micros: int) -> str:
     return f"{_second(seconds)}.{rest:06}+00:00"
 
 
+def _span(started: int, wall: int) -> tuple[str, str]:
+    """Write when something began and ended, quoted; mostly that is the same second."""
+    seconds, rest = divmod(started, MICROS)
+    second, end = _second(seconds), rest + wall
+    began = f'"{second}.{rest:06}+00:00"'
+    return began, f'"{second}.{end:06}+00:00"' if end < MICROS else f'"{instant(started + wall)}"'
+
+
 def micros_of(instant: str) -> int:
     """Read an instant that `instant` wrote."""
     from datetime import UTC, datetime, timedelta
@@ -124,8 +132,7 @@ def write(
     if not (others or shown.own or shown.outputs or shown.reads):
         # Nearly all tasks are so, and ten million are written: one text at once.
         outcome, detail, started, wall, cpu, rss, result = shown[4:11]
-        began = "null" if started is None else f'"{instant(started)}"'
-        ended = "null" if started is None else f'"{instant(started + (wall or 0))}"'
+        began, ended = ("null", "null") if started is None else _span(started, wall or 0)
         return (
             f'{{"attempt":{shown[0]},"attempts":1,"code":{shown[1]},"cpu_us":{"null" if cpu is None else cpu},'
             f'"defaults":{defaults},"detail":{"null" if detail is None else detail},"ended":{ended},'

@@ -61,6 +61,8 @@ class Planted(NamedTuple):
     def task(self, position: int) -> int:
         """Give the index of the task at a position of the whole: group after group, in each by index."""
         for group, number in zip(self.commitment.groups, self.order, strict=True):
+            if group.sums.tasks == len(self.tree_of):
+                return position
             if position < group.sums.tasks:
                 of_group = (index for index, tree in enumerate(self.tree_of) if tree == number)
                 return next(islice(of_group, position, None))

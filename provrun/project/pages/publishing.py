@@ -191,7 +191,9 @@ def _exemplars(reads: Reads, summary: Summary, planted: Planted, names: Mapping[
     found: dict[int, Exemplar] = {}
     left = MOST_EXEMPLARS
     for number, task in enumerate(chain(chosen, islice(planted.sample(), MOST_DRAWN))):
-        if task in found or not left:
+        if not left:
+            break  # each draw looks along the map
+        if task in found:
             continue
         told = exemplar(reads, summary.map, task, names)
         drawn = number >= len(chosen)
