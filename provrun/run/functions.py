@@ -231,7 +231,8 @@ class Functions:
     def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None:
         """Take what a child has left behind, and judge the task it died of."""
         end = time.monotonic() + _LAST_WORDS
-        while not self._hear(worker) and time.monotonic() < end:
+        # What is heard may lead to the worker being closed.
+        while not self._hear(worker) and worker.channel.fileno() >= 0 and time.monotonic() < end:
             select.select([worker.channel], [], [], 0.1)
         for result in worker.remains():
             self._report(worker.handed, result, result.artifacts)
