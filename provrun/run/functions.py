@@ -31,7 +31,7 @@ _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # ns of the clock in which th
 _SETTLE = 0.002  # seconds after which it is known what a child has started before it saw a revocation
 _LOOK = 0.1
 _STUCK = 0.1  # seconds a task may take before those handed over behind it are taken back
-_LAST_WORDS = 5.0  # seconds in which the socket of a child that has been killed is closed
+_LAST_WORDS = 5.0  # seconds in which a child that has been killed, but was not waited for, has ended
 _IDLE = 5.0  # seconds after which an idle child is let go
 
 
@@ -230,10 +230,10 @@ class Functions:
 
     def ended(self, nursery: Nursery, worker: Worker, message: Ended) -> None:
         """Take what a child has left behind, and judge the task it died of."""
-        end = time.monotonic() + _LAST_WORDS
-        # What is heard may lead to the worker being closed.
-        while not self._hear(worker) and worker.channel.fileno() >= 0 and time.monotonic() < end:
-            select.select([worker.channel], [], [], 0.1)
+        # Of a child that was waited for all has come, though what it has started may hold its socket open.
+        patience = 0 if message.pid else _LAST_WORDS
+        while not self._hear(worker) and select.select([worker.channel], [], [], patience)[0]:
+            pass
         for result in worker.remains():
             self._report(worker.handed, result, result.artifacts)
         if worker.running is not None:
@@ -286,7 +286,7 @@ class Functions:
     # What children tell.
 
     def _hear(self, worker: Worker) -> bool:
-        """Take what a child has to say; tell whether it has closed its end."""
+        """Take what a child has to say; tell whether nothing more will come, for one end has been closed."""
         if worker.channel.fileno() < 0:
             return True
         if worker.channel.wants_write:
@@ -310,7 +310,7 @@ class Functions:
             self._site.loop.unwatch(worker.channel.fileno())
         elif count:
             self._rest(worker)
-        return heard.gone
+        return heard.gone or worker.channel.fileno() < 0
 
     def _heard(self, worker: Worker) -> None:
         self._hear(worker)

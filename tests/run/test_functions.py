@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fixtures.agents import Driver
+from provrun.core.messages import Joined
 from provrun.core.records import Policy, Recipe
 from provrun.core.states import Outcome
 
@@ -191,6 +192,31 @@ def test_a_crash_costs_one_attempt_and_no_task_runs_twice(
     assert all(driver.log(result).out.head == b"last words\n" for result in crashed)
     assert driver.values([r for r in results if r.index % 50 != 7]) == [x for x in range(200) if x % 50 != 7]
     assert Counter(witness.read_text().split()) == Counter(str(x) for x in range(200))
+
+
+def test_a_death_is_told_while_what_the_child_has_started_holds_its_socket(
+    driver: Driver, module: Any, workplace: Path
+) -> None:
+    module(
+        "import os, pathlib, threading, time\n"
+        "def f(x):\n"
+        "    if x == 0:\n"
+        "        if os.fork() == 0: time.sleep(60)\n"
+        "        os._exit(3)\n"
+        "    time.sleep(2)\n"
+        "    threading.Timer(0.2, os._exit, [0]).start()  # dies with its result on the way\n"
+        "    pathlib.Path('other').touch()\n"
+        "    return x\n"
+    )
+    joined = driver.joined()
+    map = driver.map(Recipe(kind="function", function="work.py:f"), policy=Policy(isolate=True))
+    driver.start(map, XS[:2])
+    driver.until(lambda: driver.results)
+    assert (driver.results[0].outcome, driver.results[0].detail) == (Outcome.EXIT, 3)
+    assert not (workplace / "other").exists()
+    _, succeeded = driver.wait(2)
+    assert driver.value(succeeded) == 1
+    assert [each for each in driver.messages if isinstance(each, Joined)] == [joined]
 
 
 def test_each_task_has_its_own_random_numbers_and_always_the_same(driver: Driver, module: Any) -> None:
