@@ -10,7 +10,7 @@ import click
 
 from provrun.cli.main import COMPLETE
 from provrun.cli.options import root
-from provrun.cli.output import encode, styled
+from provrun.cli.output import encode, styled, visible
 from provrun.core.nearest import suggestion
 from provrun.errors import ProvrunError, StorageFailed, UsageError
 
@@ -98,6 +98,6 @@ def report(failure: ProvrunError, *, as_json: bool) -> None:
             body = {"code": failure.code, "message": failure.message, "value": value, "next": failure.next}
             print(encode({"error": body}), flush=True)
         else:
-            print(f"{styled('error:', '31', sys.stderr)} {failure}", file=sys.stderr)
+            print(f"{styled('error:', '31', sys.stderr)} {visible(str(failure))}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

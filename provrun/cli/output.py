@@ -82,11 +82,11 @@ class Output:
     def say(self, text: str) -> None:
         """Tell the user something on stderr; silent with ``-q``."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(visible(text), file=sys.stderr)
 
     def warn(self, text: str) -> None:
         """Tell the user on stderr what he must know even with ``-q``."""
-        print(f"{styled('warning:', '33', sys.stderr)} {text}", file=sys.stderr)
+        print(f"{styled('warning:', '33', sys.stderr)} {visible(text)}", file=sys.stderr)
 
 
 def _flush(waiting: list[list[str]], widths: list[int], headings: Sequence[str]) -> list[int]:
@@ -113,6 +113,15 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return encode(value)
+
+
+def visible(text: str) -> str:
+    """Show control characters, which could change what a terminal shows: text may be a stranger's, as on a page."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def colourful(stream: TextIO) -> bool:

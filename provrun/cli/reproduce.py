@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provrun.cli.options import Face, command
+from provrun.cli.output import visible
 
 if TYPE_CHECKING:
     from provrun.project.pages.reproducing import Report
@@ -83,7 +84,7 @@ def reproduce(
             for one in report.tasks
         ],
     }
-    face.out.answer(document, refs=[f"{one.task} {one.verdict}" for one in report.tasks], text=_text(report))
+    face.out.answer(document, refs=[f"{one.task} {one.verdict}" for one in report.tasks], text=visible(_text(report)))
     return WRONG if bad else UNKNOWN if unknown or report.count(Verdict.NOTHING) == len(report.tasks) else 0
 
 

@@ -16,20 +16,25 @@ from provrun.record.rebuilding import CannotRebuild, check_out
 from provrun.record.view import find_git
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _URL = re.compile(r"(https?|ssh|git|file)://[^\s]+|[\w.-]+@[\w.-]+:[^\s]+")
+_ID = re.compile(r"[0-9a-f]{40}")  # git takes other words for options, and a folder is named after a tree
 _SECONDS = 600
 
 
 class Checkouts:
     """Checks versions of code out into a folder; ``patches`` are uncommitted changes by their digest.
 
-    ``repository`` is where to find them instead of where the page says: a folder or an address.
+    ``repository`` is where to find them instead of where the page says: a folder or an address. ``tell`` hears of each
+    place before anything is had from there.
     """
 
-    def __init__(self, folder: Path, repository: str | None, patches: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, folder: Path, repository: str | None, patches: Mapping[str, bytes], tell: Callable[[str], object]
+    ) -> None:
         self._folder = folder
+        self._tell = tell
         self._repository = repository
         self._patches = patches
         self._cloned: dict[str, Path] = {}
@@ -51,6 +56,8 @@ class Checkouts:
     def _check_out(self, code: Code) -> Path:
         if code.kind != "git" or code.tree is None:
             raise CannotRebuild("its code lay in no git repository", value=code.digest[:12])
+        if not all(_ID.fullmatch(one) for one in (code.tree, code.commit) if one is not None):
+            raise CannotRebuild("the page names no commit and tree of git", value=code.digest[:12])
         patch = None
         if code.patch_digest is not None:
             patch = self._patches.get(code.patch_digest)
@@ -73,6 +80,7 @@ class Checkouts:
                 next="--repository DIR or ADDRESS",
             )
         if where not in self._cloned:
+            self._tell(f"code comes from {where}")
             local = Path(where).expanduser()
             if local.is_dir() and (local / ".git").exists():
                 self._cloned[where] = local

@@ -11,9 +11,10 @@ from typing import NamedTuple, cast
 from provrun.core.canonical import Value, encode
 from provrun.core.leaves import Record, read_of
 from provrun.core.merkle import sample
+from provrun.core.refs import valid_map_name
 from provrun.core.states import State
 from provrun.export.recipes import Applied, applied
-from provrun.export.view import Mapped, View
+from provrun.export.view import Broken, Mapped, View
 from provrun.project.pages.leaf_files import opened_leaves
 
 MOST_READ = 100_000
@@ -48,7 +49,7 @@ class Evidence:
     def __init__(self, view: View, leaves: Path) -> None:
         self.view = view
         self.maps = {one.name: one for one in view.maps()}
-        self.applied: dict[str, Applied] = {name: applied(view, one) for name, one in self.maps.items()}
+        self.applied: dict[str, Applied] = {name: _applied(view, one) for name, one in self.maps.items()}
         self._leaves = leaves
         self._records: dict[Named, Record] = {}
         self._params: dict[str, list[tuple[int, int, str | None, dict[str, Value]]]] = {}
@@ -177,3 +178,14 @@ class Evidence:
                 for index, record in sorted(records.items()) if record.fields["state"] == State.SUCCEEDED.word
             ]
         return self._params[name]
+
+
+def _applied(view: View, one: Mapped) -> Applied:
+    """Read how a map was computed, of a page of which nobody knows who wrote it."""
+    try:
+        how = applied(view, one)
+    except (ValueError, TypeError):
+        how = None
+    if how is None or not all(isinstance(word, str) for word in how.recipe.words) or not valid_map_name(one.name):
+        raise Broken("recipe", f"the recipe or the name of {one.name} cannot be read")
+    return how

@@ -61,7 +61,7 @@ class Rerun:
         self.tell = tell
         self.scratch = scratch
         self.slots = wish.slots or len(os.sched_getaffinity(0))
-        self.checkouts = Checkouts(scratch, wish.repository, recorded.patches)
+        self.checkouts = Checkouts(scratch, wish.repository, recorded.patches, tell)
         self.environments = Environments(recorded, evidence, scratch, wish.rebuild, tell)
         self.needed: dict[Named, Needed] = {}
         self.blocked: dict[Named, str] = {}
@@ -75,6 +75,7 @@ class Rerun:
 
         for record in sample:
             self._need(record)
+        self._tell_what_runs()
         for record in sample:
             with suppress(CannotRebuild, CannotInstall, Broken):  # which each of its tasks will say
                 self._surroundings(record)
@@ -84,6 +85,13 @@ class Rerun:
             for name in self.evidence.maps:
                 self._run(bench, name)
             return [self._excused(record, self._judged(bench, record)) for record in sample]
+
+    def _tell_what_runs(self) -> None:
+        """Say which commands and functions will run: they are somebody else's."""
+        for name in self.evidence.maps:
+            if any(map == name for map, _ in self.needed):
+                recipe = self.evidence.applied[name].recipe
+                self.tell(f"{name} runs {recipe.function or ' '.join(recipe.words)}")
 
     # What is needed
 
@@ -146,13 +154,12 @@ class Rerun:
             ready = [one for one in some if self._is_ready(one)]
             try:
                 target, used = self._surroundings(some[0].record)
+                workdir = _folder_in(target, how.folder or ".")
+                for one in ready:
+                    self._place_inputs(one, workdir)
             except (CannotRebuild, CannotInstall, Broken) as error:
                 self.blocked.update(((name, one.record.index), _words(error)) for one in ready)
                 continue
-            workdir = target / (how.folder or ".")
-            workdir.mkdir(parents=True, exist_ok=True)
-            for one in ready:
-                self._place_inputs(one, workdir)
             if not ready:
                 continue
             tasks = [self._task(one, how.reduces) for one in ready]
@@ -172,7 +179,14 @@ class Rerun:
 
     def _surroundings(self, record: Record) -> tuple[Path, Used]:
         """Give a folder with a task's code, and its software; raises where they cannot be had."""
-        tree = self.checkouts.of(code_of(self.evidence.view, str(record.fields["code"])))
+        digest = str(record.fields["code"])
+        code = code_of(self.evidence.view, digest)
+        if code.digest != digest:
+            raise CannotRebuild(
+                "its code is more than the commit and the tree on the page (repositories inside of it), or another one",
+                value=digest[:12],
+            )
+        tree = self.checkouts.of(code)
         return tree, self.environments.of(str(record.fields["environment"]), tree)
 
     def _is_ready(self, one: Needed) -> bool:
@@ -207,11 +221,15 @@ class Rerun:
             return
         from provrun.core.template import Template
 
+        known = {"index": one.record.index, "task": f"{one.record.map}/{one.record.index}", **one.params}
         for text in self.evidence.applied[one.record.map].recipe.inputs:
-            (name,) = Template.parse((text,), False).fill(lambda name: one.params[name])
+            try:
+                (name,) = Template.parse((text,), False).fill(lambda name: known[name.rpartition(".param.")[2]])
+            except KeyError:  # what another task has made, which lies where that one has put it
+                continue
             source, target = self.wish.inputs / name, workdir / name
             if source.exists() and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
+                _folder_in(self.scratch, target.parent)
                 target.symlink_to(source.resolve())
 
     # Judging
@@ -300,6 +318,18 @@ class Rerun:
         if first.shape != second.shape or first.dtype != second.dtype:
             return False
         return bool(np.allclose(second, first, rtol=self.wish.rtol or 0.0, atol=0.0, equal_nan=True))
+
+
+def _folder_in(place: Path, folder: str | Path) -> Path:
+    """Make a folder beneath another one, however its path leads there; no page has a say about others."""
+    try:
+        target = (place / folder).resolve()
+        if not target.is_relative_to(place.resolve()):
+            raise CannotRebuild(f"the page names the folder {folder}, outside of the code", value=str(folder))
+        target.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise CannotRebuild(f"the folder {folder} cannot be had: {error}", value=str(folder)) from None
+    return target
 
 
 def _words(error: CannotRebuild | CannotInstall | Broken) -> str:
