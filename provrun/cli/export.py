@@ -50,7 +50,8 @@ def export(
     Ten million tasks make a page of a few dozen nodes: attempts that share code, environment, inputs and outcome
     stand as one cohort. The same registry gives the same bytes, whenever and wherever it is exported.
 
-    With --level task every attempt follows as an activity of its own cohort, streamed: a graph for queries.
+    With --level task every attempt follows as an activity of its own cohort, streamed in constant memory: a graph for
+    queries, in every format but dot and crate.
 
     The page commits to every task. Print its digest in the paper: `provrun verify FILE --digest HEX` then tells
     whether a page is the one that was meant.

@@ -70,8 +70,12 @@ class Built:
 def build(
     registry: str, told: Sequence[Told], known: Known, circumstances: Mapping[int, Circumstances], *,
     figures: Sequence[Figure] = (), leaves: Sequence[str] = (), revises: str | None = None, base: str | None = None,
+    tasks: bool = False,
 ) -> Built:
-    """Build the page of some maps, upstream first; ``leaves`` name the maps whose results figures are made from."""
+    """Build the page of some maps, upstream first; ``leaves`` name the maps whose results figures are made from.
+
+    With ``tasks`` all attempts are to follow, so that what tails pool is named one by one as well.
+    """
     snapshot, uuid = page_uuid([(one.summary.map.name, one.summary.commitment.root.hash.hex()) for one in told])
     page = Page(registry, uuid, base=base)
     things = Things(page, known)
@@ -85,6 +89,8 @@ def build(
         shown = ExemplarNodes(mine, circumstances.__getitem__, one.level)
         for exemplar in one.exemplars:
             shown.add(exemplar)
+        if tasks:
+            _name_pooled(things, one.summary)
     things.revisions()
     for number, figure in enumerate(figures):
         name = page.entity(
@@ -96,6 +102,13 @@ def build(
                 page.derived(name, nodes[map].results)
     node = _itself(page, things, snapshot, revises)
     return Built(page, node, snapshot, maps=nodes)
+
+
+def _name_pooled(things: Things, summary: Summary) -> None:
+    for cohort in (one for part in summary.parts if part.tail for one in part.cohorts):
+        things.code(cohort.key.code)
+        things.environment(cohort.key.environment)
+        things.inputs(cohort.key.inputs)
 
 
 def _itself(page: Page, things: Things, snapshot: str, revises: str | None) -> QualifiedName:

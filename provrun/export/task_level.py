@@ -1,16 +1,17 @@
 """The task level: the page, and after it every attempt as an activity of its own, streamed task by task.
 
-What is said of an attempt is what `ExemplarNodes` says. It is written as triples at once, since `prov` would take a
-millisecond for each attempt; the tests compare both.
+What is said of an attempt is what `ExemplarNodes` says. For RDF it is written as triples at once, since `prov` would
+take milliseconds for each attempt; the tests compare both. PROV's own formats stand in `task_documents`.
 """
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from provrun.core.history import Circumstances
 from provrun.export import rdf
@@ -24,20 +25,51 @@ if TYPE_CHECKING:
     from prov.identifier import QualifiedName
 
 FORMATS = ("turtle", "trig", "nt", "jsonld")
-"""Those that can be written piece by piece; PROV's own formats need the whole document first."""
+"""The formats of RDF."""
+
+T = TypeVar("T")
 
 
-class StatementPage(Page):
-    """Says what a page says, as triples that `taken` gives."""
+class TaskPage(Page, ABC, Generic[T]):
+    """Says what a page says of one task after the other, and remembers none of them."""
 
     def __init__(self, page: Page) -> None:
         self.__dict__.update(page.__dict__)
+        self._begin()
+
+    def taken(self) -> T:
+        """Give what has been said since the last time, and forget it."""
+        found = self._said()
+        self._begin()
+        return found
+
+    def digested(self, kind: str, hexadecimal: str) -> QualifiedName:
+        """Name a thing by its digest; a clash is seen with the things of the page, not with those of other tasks."""
+        local = f"{kind}.{hexadecimal[:16]}"
+        if self._named.get(local, hexadecimal) != hexadecimal:
+            raise ValueError(f"two digests begin alike: {local}")
+        return self.r(local)
+
+    def _begin(self) -> None:
+        from prov.identifier import Namespace
+
+        # A namespace of prov keeps every name it has ever given.
+        self._r = Namespace("r", self.namespaces["r"])
+        self._p = Namespace("p", self.namespaces["p"])
+
+    @abstractmethod
+    def _said(self) -> T: ...
+
+
+class StatementPage(TaskPage[list[Triple]]):
+    """Says it as sorted triples."""
+
+    def _begin(self) -> None:
+        super()._begin()
         self._statements: set[Triple] = set()
 
-    def taken(self) -> list[Triple]:
-        """Give what has been said since the last time, sorted."""
-        found, self._statements = self._statements, set()
-        return rdf.in_order(found)
+    def _said(self) -> list[Triple]:
+        return rdf.in_order(self._statements)
 
     def activity(
         self, node: QualifiedName, types: Sequence[str], /, *, started: int | None = None, ended: int | None = None,
@@ -120,11 +152,10 @@ class _StreamedThings(Things):
 
 
 def attempts_of(
-    nodes: MapNodes, circumstances: Mapping[int, Circumstances], level: Callable[[int], int],
+    page: TaskPage[T], nodes: MapNodes, circumstances: Mapping[int, Circumstances], level: Callable[[int], int],
     tasks: Iterable[Exemplar],
-) -> Iterator[list[Triple]]:
-    """Give the statements on each task of a map that has an ended attempt."""
-    page = StatementPage(nodes.page)
+) -> Iterator[T]:
+    """Give what ``page`` says of each task of a map that has an ended attempt."""
     mine = copy.copy(nodes)
     mine.page = page
     mine.things = _StreamedThings(nodes.things, page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pyoxigraph
 import pytest
@@ -12,9 +11,8 @@ from rdflib import RDF, Graph, Namespace
 from fixtures.study import Study
 from fixtures.told import tell
 from provrun.core.levels import levels
-from provrun.errors import UsageError
-from provrun.export.document import Told, build
-from provrun.export.rdf import Triple, write_nt
+from provrun.export.document import Built, Told, build
+from provrun.export.rdf import write_nt
 from provrun.project.pages import publishing
 from provrun.project.pages.publishing import export, summarised
 from provrun.project.project import Project
@@ -34,7 +32,7 @@ def streamed(project: Project, format: str) -> str:
     return "".join(chunks)
 
 
-def by_prov(project: Project) -> set[Triple]:
+def by_prov(project: Project) -> Built:
     """Give the page with every task shown in full, as prov encodes it."""
     summaries, _ = summarised(project, exemplars=False)
     reads, sums = Reads(project.registry.database), Summaries(project.registry.database)
@@ -46,12 +44,12 @@ def by_prov(project: Project) -> set[Triple]:
         told.append(Told(one, [task for task in every if task.attempts], level))
     known = publishing._known(reads, sums, None)
     leaves = publishing._leaves([one.map for one in summaries])
-    return set(build(project.registry.uuid, told, known, sums.circumstances(), leaves=leaves).statements)
+    return build(project.registry.uuid, told, known, sums.circumstances(), leaves=leaves)
 
 
 def test_what_is_streamed_is_what_prov_would_say_of_every_task(project: Project, study: Study) -> None:
     tell(study)
-    assert set(streamed(project, "nt").splitlines(keepends=True)) == set(write_nt(by_prov(project)))
+    assert set(streamed(project, "nt").splitlines(keepends=True)) == set(write_nt(by_prov(project).statements))
 
 
 def test_every_attempt_is_part_of_a_cohort_of_the_page(project: Project, study: Study, write: Write) -> None:
@@ -84,13 +82,3 @@ def test_all_formats_say_the_same_and_the_same_again(project: Project, study: St
     (document,) = {quad.subject for quad in quads if isinstance(quad.graph_name, pyoxigraph.DefaultGraph)}
     assert {quad.graph_name for quad in quads if quad.subject != document} == {document}
     assert streamed(project, "turtle") == streamed(project, "turtle")
-
-
-@pytest.mark.parametrize("format", ["provn", "provjson", "provxml", "dot"])
-def test_formats_that_need_the_whole_document_are_refused(
-    project: Project, study: Study, tmp_path: Path, format: str
-) -> None:
-    tell(study)
-    with pytest.raises(UsageError, match="in memory"):
-        export(project, format=format, path=tmp_path / "graph", tasks=True)
-    assert not (tmp_path / "graph").exists()

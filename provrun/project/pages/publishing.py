@@ -60,6 +60,10 @@ def export(
     ``tasks`` every attempt follows the page, streamed in constant memory; such a file states no digest. Nothing is
     written when a law of provenance is broken or a file cannot be read.
     """
+    if tasks:
+        from provrun.project.pages import task_level
+
+        task_level.check_format(format)
     with leaves_file(leaves) as records:
         summaries, built = summarised(
             project, names, figures=figures, revises=revises, records=records, salt=salt, exemplars=not tasks
@@ -67,9 +71,7 @@ def export(
         require(summaries, built)
         maps = [one.map.name for one in summaries]
         if tasks:
-            from provrun.project.pages.task_level import stream
-
-            chunks = stream(project, format, summaries, built)
+            chunks = task_level.stream(project, format, summaries, built, None if path is None else path.parent)
         else:
             built.seal()
             chunks = FORMATS[format](built)
@@ -134,7 +136,7 @@ def summarised(
     built = build(
         registry.uuid, told, _known(reads, summaries, project.config.text("orcid") or None), circumstances,
         figures=[_figure(one) for one in figures], leaves=_leaves(chosen),
-        revises=None if revises is None else _page_name(revises),
+        revises=None if revises is None else _page_name(revises), tasks=not exemplars,
     )
     return [one.summary for one in told], built
 
