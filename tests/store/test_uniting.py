@@ -7,12 +7,13 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fixtures.merged import MAPS, Elsewhere, come, end, executions, made_as, saved, tell_more
-from fixtures.study import Study, grid
+from fixtures.merged import MAPS, Elsewhere, come, end, executions, made_as, saved, tell_more, told
+from fixtures.study import Study, ended, grid
 from fixtures.told import fixed
-from provrun.core.records import Dependency
+from provrun.core.records import Dependency, DependencyKind
 from provrun.store.plan import dump
 from provrun.store.registry import Registry
 
@@ -92,6 +93,64 @@ def test_a_reduce_that_has_read_less_does_not_count(study: Study, elsewhere: Els
     task = study.registry.task(study.id("sum"), 0)
     assert task is not None
     assert (task.attempts, task.accepted) == (2, 2)
+
+
+@pytest.mark.parametrize("count", [9, 20])
+@pytest.mark.parametrize("kind", ["all", "chunk"])
+def test_equal_results_of_other_tasks_are_not_what_would_be_read(
+    study: Study, elsewhere: Elsewhere, tmp_path: Path, kind: DependencyKind, count: int
+) -> None:
+    other = elsewhere()
+    on = [Dependency(upstream="scan", kind=kind, chunk=count if kind == "chunk" else 0)]
+    for one, points in ((study, grid(x=2 * count)), (other, grid(x=2 * count)[::-1])):
+        one.submit("scan", points)
+        one.submit("sum", [{}], on=on)
+        job = one.job()
+        context = one.context(job)
+        claimed = [msgspec.structs.replace(task, params="{}") for task in one.claim(job, "scan")]
+        one.registry.record(job, [ended(task, context) for task in claimed])
+    other.run(other.job(), "sum")
+    end(other)
+    come(study, saved(other, tmp_path / "copy.sqlite"))
+    assert len(made_as(study, "sum")) == (2 if kind == "chunk" else 1)
+    assert set(study.states("sum")) == {"p"}
+
+
+def test_a_new_map_counts_only_what_was_made_of_the_results_here(
+    study: Study, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    other = elsewhere()
+    for one in (study, other):
+        one.submit("scan", grid(x=3))
+        one.run(one.job(), "scan")
+    other.submit("scan", grid(x=5))
+    other.submit("obs", grid(kind=2), on=[Dependency(upstream="scan", kind="each")])
+    other.submit("sum", [{}], on=[Dependency(upstream="obs", kind="all")])
+    other.run(other.job(), "scan", "obs", "sum")
+    end(other)
+    done = come(study, saved(other, tmp_path / "copy.sqlite"))
+    assert [(one.here, one.new, one.attempts) for one in done] == [
+        ("scan", False, 5), ("obs", True, 10), ("sum", True, 1),
+    ]
+    assert (study.states("scan"), study.states("obs"), study.states("sum")) == ("sssss", "pppppp" + "ssss", "w")
+    study.run(study.job(), "obs", "sum")
+    assert (study.states("obs"), study.states("sum")) == ("s" * 10, "s")
+
+
+def test_a_new_map_keeps_its_names_if_all_that_it_reads_is_here(study: Study, tmp_path: Path) -> None:
+    study.submit("scan", grid(x=3))
+    study.run(study.job(), "scan")
+    end(study)
+    path = saved(study, tmp_path / "copy.sqlite")
+    with closing(Registry.open(f"sqlite:///{path}")) as registry:
+        copy = Study(registry)
+        copy.submit("obs", grid(kind=2), on=[Dependency(upstream="scan", kind="each")])
+        copy.submit("obs", grid(kind=3), on=[Dependency(upstream="scan", kind="each")])
+        copy.run(copy.job(), "obs")
+        end(copy)
+        theirs = told(copy, "obs")
+    come(study, path)
+    assert told(study, "obs") == theirs
 
 
 def test_a_copy_of_this_registry_that_went_on_comes_back(study: Study, tmp_path: Path) -> None:

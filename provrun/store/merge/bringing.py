@@ -20,7 +20,7 @@ from provrun.store.counting import Shifts
 from provrun.store.database import Database, Row
 from provrun.store.merge.copying import rest
 from provrun.store.merge.ids import Ids
-from provrun.store.merge.placed import Placed, trail
+from provrun.store.merge.placed import Placed, in_other_names, trail
 from provrun.store.merge.source import pages
 from provrun.store.readiness import Moves
 
@@ -145,6 +145,7 @@ class Bringing:
             return after
         if not self._exact and self._reads and (
             before.state is State.WAITING or one.trail != now.get(before.index)
+            or (one.trail is not None and in_other_names(one.trail, self._placed))
         ):
             return after
         return replace(after, state=State.SUCCEEDED, accepted=one.number, fails=task.fails)

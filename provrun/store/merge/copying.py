@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from itertools import zip_longest
 
 import msgspec
 
@@ -22,7 +23,7 @@ _DEPENDENCY = ("kind", "by_names", "chunk", "on_failed", "first", "last", "upstr
 
 
 def fits(db: Database, source: Database, record: MapRecord, placed: Mapping[int, Placed]) -> bool:
-    """Tell whether the tasks of a map can keep their indices: all it builds on is here as it is there."""
+    """Tell whether the tasks of a map can keep their indices and results: all it builds on is here as it is there."""
     for edge in flow.upstream(source, record.id):
         if edge.upstream == record.id:
             continue
@@ -32,7 +33,18 @@ def fits(db: Database, source: Database, record: MapRecord, placed: Mapping[int,
         )]
         if there.indices is not None or sizes[0] != sizes[1]:
             return False
+        if edge.reads and not (there.keeps_names and _give_the_same(db, there.map, source, edge.upstream)):
+            return False
     return True
+
+
+def _give_the_same(db: Database, here: int, source: Database, there: int) -> bool:
+    """Tell whether those who read two maps, whose attempts have the same names, read the same attempts."""
+    sql = "select idx, state, accepted from task where map_id=? and idx>=? order by idx"
+    return all(
+        mine == theirs
+        for mine, theirs in zip_longest(pages(db, sql, (here,)), pages(source, sql, (there,)))
+    )
 
 
 def copy(

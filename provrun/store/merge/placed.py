@@ -21,6 +21,11 @@ class Placed:
         self.numbers: dict[tuple[int, int], int] = {}
         """Of attempts (index, number there) that have another number here: that number."""
 
+    @property
+    def keeps_names(self) -> bool:
+        """Tell whether all tasks and attempts are called here what they are called there."""
+        return self.indices is None and not self.numbers
+
     def index(self, index: int) -> int:
         """Give the index here of a task."""
         return index if self.indices is None else self.indices[index]
@@ -33,7 +38,7 @@ class Placed:
 def trail(text: str | None, placed: Mapping[int, Placed]) -> str | None:
     """Write what an attempt read (see `core.records.Claimed`) in the numbers of this registry.
 
-    Of more than a few attempts there is only a digest, which stays what it is.
+    Of more than a few attempts there is only a digest, which stays what it is: in the numbers of there.
     """
     if text is None:
         return None
@@ -46,6 +51,13 @@ def trail(text: str | None, placed: Mapping[int, Placed]) -> str | None:
         else:
             written.append((there.map, there.index(first), there.number(first, second)))
     return msgspec.json.encode(written).decode()
+
+
+def in_other_names(text: str, placed: Mapping[int, Placed]) -> bool:
+    """Tell whether a text that `trail` gave has a digest in which attempts are not called what they are called here."""
+    others = {there.map for there in placed.values() if not there.keeps_names}
+    entries: list[tuple[int, int, int | str]] = msgspec.json.decode(text, type=list[tuple[int, int, int | str]])
+    return any(isinstance(second, str) and map in others for map, _, second in entries)
 
 
 def ranges(indices: Iterable[int]) -> list[tuple[int, int]]:
