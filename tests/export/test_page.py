@@ -247,3 +247,16 @@ def test_a_map_has_not_used_what_came_after_its_end(study: Study, write: Write) 
 def _used_by_the_whole(page: Graph) -> list[Node]:
     (obs,) = of_map(page, "Map", "obs")
     return [node for node in page.objects(obs, PROV.used) if "results" in str(node)]
+
+
+def test_maps_follow_what_they_build_on_and_else_their_names_however_they_are_named(
+    study: Study, write: Write
+) -> None:
+    study.submit("zeta", grid(x=1))
+    study.submit("alpha", grid(y=1), on=[Dependency(upstream="zeta", kind="each")])
+    study.submit("gamma", grid(x=1))
+    study.submit("beta", grid(x=1))
+    page = graph(write)
+    places = {int(said(page, node, "position") or 0): said(page, node, "name") for node in of_map(page, "Map", "")}
+    assert [places[n] for n in range(4)] == ["beta", "gamma", "zeta", "alpha"]
+    assert write("turtle", "gamma", "alpha", "beta") == write("turtle", "beta", "gamma", "alpha") == write("turtle")

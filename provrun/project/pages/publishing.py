@@ -14,6 +14,7 @@ from provrun import __version__
 from provrun.core.cohorts import Grouping
 from provrun.core.history import Tried
 from provrun.core.levels import levels
+from provrun.core.page_order import in_page_order
 from provrun.core.records import REUSED
 from provrun.errors import NotFound, StorageFailed
 from provrun.export.census import Census, Standing
@@ -89,7 +90,7 @@ def summarised(
 ) -> tuple[list[Summary], Built]:
     """Count maps and all they build on, upstream first, and build their page; ``records`` takes those of all tasks."""
     registry = project.registry
-    chosen = registry.select_maps([project.map(name).name for name in names])
+    chosen = in_page_order(registry.select_maps([project.map(name).name for name in names]))
     if not chosen:
         raise NotFound("there is no map to export", next="provrun submit makes one")
     summaries = Summaries(registry.database)
