@@ -72,11 +72,12 @@ def merge(
     with source.opened(path, project.dir / "tmp") as other:
         names = _names(other, renamed, prefix)
         copied = 0
-        if not dry:
-            folder = packs if packs is not None else path.parent / "packs"
-            copied = _copy_packs(project, other, folder)
-            _copy_functions(project, other, folder.parent / FUNCTIONS)
         try:
+            if not dry:
+                merging.require_fit(registry.database, other, names)
+                folder = packs if packs is not None else path.parent / "packs"
+                copied = _copy_packs(project, other, folder)
+                _copy_functions(project, other, folder.parent / FUNCTIONS)
             done = merging.merge(registry.database, other, names, dry=dry)
         except LogIsOpen:
             raise _logged() from None

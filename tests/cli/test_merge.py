@@ -165,6 +165,8 @@ def test_what_cannot_be_merged_is_refused_with_the_reason(cli: Cli, other: Cli, 
     assert cli("submit", "scan", "--param", "x=0:3", "--", "echo", "{x}").exit == 0
     assert other("submit", "scan", "--param", "x=0:3", "--", "echo", "no", "{x}").exit == 0
     assert other("submit", "fit", "--param", "x=0:3", "--", "echo", "{x}").exit == 0
+    assert other("submit", "loud", "--param", "x=0:3", "--", "echo", "{x}").exit == 0
+    assert other("run", "loud", "-q").exit == 0
     file = str(other.folder / ".provrun" / "registry.sqlite")
     own = str(cli.folder / ".provrun" / "registry.sqlite")
     (tmp_path / "notes.txt").write_text("notes" * 1000)
@@ -180,8 +182,9 @@ def test_what_cannot_be_merged_is_refused_with_the_reason(cli: Cli, other: Cli, 
         done = cli("db", "merge", *words, "--json")
         assert (done.exit, said in done.error["message"]) == (code, True), done.out
     assert [one["name"] for one in cli("list", "--json").json["maps"]] == ["scan"]
+    assert list((cli.folder / ".provrun").glob("packs/*")) == []
     done = cli("db", "merge", file, "--prefix", "y2025-", "--as", "fit=fit", "--json")
-    assert done.json["maps"] == ["y2025-scan", "fit"]
+    assert done.json["maps"] == ["y2025-scan", "fit", "y2025-loud"]
     assert cli("run", "-q").exit == 0
 
 

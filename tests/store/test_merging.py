@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fixtures.merged import MAPS, Elsewhere, come, end, made_as, saved, tell_more, told
+from fixtures.runs import until
 from fixtures.study import AT, Study, grid
 from provrun.core.records import Dependency, Match
 from provrun.errors import NotFound, Refused
@@ -16,6 +18,7 @@ from provrun.store.merge.merging import merge
 from provrun.store.merge.source import opened
 from provrun.store.plan import dump
 from provrun.store.reads import Reads
+from provrun.store.registry import Registry
 
 
 def test_maps_that_are_new_come_as_they_are(study: Study, elsewhere: Elsewhere, tmp_path: Path) -> None:
@@ -125,6 +128,77 @@ def test_maps_with_running_tasks_are_refused(study: Study, elsewhere: Elsewhere,
         come(study, path)
     study.registry.abandon(job, AT)
     assert [one.attempts for one in come(study, path)] == [1]
+
+
+def test_a_run_that_begins_while_others_come_keeps_its_tasks(
+    study: Study, elsewhere: Elsewhere, tmp_path: Path, any_url: str
+) -> None:
+    other = elsewhere()
+    other.submit("large", grid(x=30_000))
+    for one in (study, other):
+        one.submit("scan", grid(x=2))
+    other.run(other.job(), "scan")
+    end(other)
+    path = saved(other, tmp_path / "copy.sqlite")
+    job = study.job()  # so that who merges pauses
+    begun = threading.Event()
+
+    def begin() -> None:
+        with closing(Registry.open(any_url)) as registry:
+            until(lambda: registry.database.one("select 1 from map where name='large'") is not None, "a map comes")
+            assert Study(registry).claim(job, "scan", limit=1)
+            begun.set()
+
+    run = threading.Thread(target=begin)
+    run.start()
+    with pytest.raises(Refused, match="tasks of scan are running here"):
+        come(study, path)
+    run.join()
+    assert begun.is_set()
+    assert (study.states("scan"), len(study.states("large"))) == ("rp", 30_000)
+    study.registry.abandon(job, AT)
+    assert [one.attempts for one in come(study, path)] == [0, 2]
+
+
+@pytest.mark.parametrize("first", [7, 0])
+def test_tasks_that_wait_for_others_by_index_are_not_united_with_other_ones(
+    study: Study, elsewhere: Elsewhere, tmp_path: Path, first: int
+) -> None:
+    other = elsewhere()
+    other.submit("fine", grid(x=1))
+    for one, points in ((study, grid(x=4)), (other, [{"x": first}, *grid(x=4)[1:], {"x": 9}])):
+        one.submit("q", points)
+        one.submit("q", [{"x": "end"}], on=[Dependency(upstream="q", kind="after", upstream_tasks=((0, 2),))])
+    other.run(other.job(), "q")
+    end(other)
+    end(study)
+    path = saved(other, tmp_path / "copy.sqlite")
+    before = dump(study.registry.database)
+    with pytest.raises(Refused, match="tasks of q wait for others by index, and these are other ones here") as error:
+        come(study, path)
+    assert "--as q=NEW" in str(error.value)
+    assert dump(study.registry.database) == before
+    come(study, path, q="other")
+    assert (study.states("other"), study.states("q")) == ("ssssss", "ppppw")
+
+
+def test_tasks_that_wait_for_others_by_index_are_united_if_they_are_the_same(
+    study: Study, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    other = elsewhere()
+    wait = Dependency(upstream="q", kind="after", upstream_tasks=((0, 2),))
+    for one in (study, other):
+        one.submit("q", grid(x=4))
+        one.submit("q", [{"x": "end"}], on=[wait])
+    other.submit("q", [{"x": "more"}], on=[wait])
+    job = other.job()
+    other.succeed(job, other.claim(job, "q", limit=1))
+    end(other)
+    come(study, saved(other, tmp_path / "copy.sqlite"))
+    assert study.states("q") == "spppww"
+    job = study.job()
+    study.succeed(job, study.claim(job, "q", limit=1))
+    assert study.states("q") == "sspppp"
 
 
 def test_files_that_are_no_sound_registry_are_refused(study: Study, elsewhere: Elsewhere, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 from provrun.core.records import MapRecord
 from provrun.core.states import State
 from provrun.errors import Refused
-from provrun.store import lookups
+from provrun.store import flow, lookups
 from provrun.store.database import Database
 from provrun.store.merge import copying, uniting
 from provrun.store.merge.bringing import Bringing
 from provrun.store.merge.ids import Ids
 from provrun.store.merge.placed import Placed
+from provrun.store.merge.source import pages
 from provrun.store.staging import sweep
 
 
@@ -34,6 +35,11 @@ class Merged(NamedTuple):
     tasks: int
     attempts: int
     changed: int
+
+
+def require_fit(db: Database, source: Database, names: Mapping[str, str]) -> None:
+    """Raise `Refused` with all that keeps the maps of ``source`` from being merged."""
+    _Merging(db, source, names).require_fit()
 
 
 class _Undone(Exception):
@@ -70,7 +76,7 @@ class _Merging:
         self.done: list[Merged] = []
 
     def require_fit(self) -> None:
-        """Raise `Refused` with all that keeps maps from being merged."""
+        """Raise `Refused` with all that keeps the maps from being merged."""
         found: list[Refused] = []
         for record in self._order:
             try:
@@ -86,13 +92,19 @@ class _Merging:
     def _require_fit(self, record: MapRecord) -> None:
         name = self._names[record.name]
         mine = lookups.find_map(self._db, name)
+        way = f"provrun db merge FILE --as {record.name}=NEW, or --prefix PREFIX"
         if [*self._names.values()].count(name) > 1:
             raise Refused(f"two maps would be called {name}", value=name, next="give each another name by --as")
+        waits_for = {edge.upstream for edge in flow.upstream(self._source, record.id) if edge.ranges is not None}
+        if waits_for and not all(self._keeps_indices(map) for map in (record.id, *waits_for)):
+            raise Refused(
+                f"tasks of {record.name} wait for others by index, and these are other ones here", value=record.name,
+                next=way,
+            )
         if mine is None:
             return
         uniting.require_same(mine, uniting.spec_of(record, name, self._names, mine), record.name)
-        if mine.counts[State.RUNNING]:
-            raise Refused(f"tasks of {name} are running here", value=name, next="wait until they have ended")
+        _require_rest(mine)
         if mine.policy.code == "pin":
             codes = [
                 lookups.submitted_code(db, map)[1].code.digest
@@ -100,9 +112,19 @@ class _Merging:
             ]
             if codes[0] != codes[1]:
                 raise Refused(
-                    f"{name} is pinned to other code here", value=name,
-                    next=f"--as {record.name}=NEW, or --prefix PREFIX",
+                    f"{name} is pinned to other code here", value=record.name, next=way,
                 )
+
+    def _keeps_indices(self, map: int) -> bool:
+        """Tell whether the first tasks of a map there are those of the map here, if there is one."""
+        record = lookups.map_by_id(self._source, map)
+        mine = lookups.find_map(self._db, self._names[record.name])
+        if mine is None:
+            return True
+        sql = "select idx, params, upstream from task where map_id=? and idx<? and idx>=? order by idx"
+        both = min(mine.total, record.total)
+        ours, theirs = pages(self._db, sql, (mine.id, both)), pages(self._source, sql, (map, both))
+        return all(one == other for one, other in zip(ours, theirs, strict=True))
 
     def merge(self) -> None:
         """Merge the maps, upstream first."""
@@ -136,6 +158,8 @@ class _Merging:
     def _unite(self, record: MapRecord, mine: MapRecord | None) -> None:
         """Bring a map whose tasks are, or become, those of a map that is here."""
         db, source, ids, name = self._db, self._source, self._ids, self._names[record.name]
+        if mine is not None:
+            _require_rest(lookups.map_by_id(db, mine.id))  # a run may have begun meanwhile
         spec = uniting.spec_of(record, name, self._names, mine)
         there = self._placed[record.id] = uniting.Uniting(db, source, ids, record, spec, self._placed).unite()
         size = self._sizes.get(name, 0)
@@ -144,6 +168,11 @@ class _Merging:
         copying.acceptances(db, source, ids, record.id, there)
         tasks = lookups.size(db, there.map) - size
         self.done.append(Merged(record.name, name, mine is None, tasks, brought.attempts, tasks + brought.tasks))
+
+
+def _require_rest(mine: MapRecord) -> None:
+    if mine.counts[State.RUNNING]:
+        raise Refused(f"tasks of {mine.name} are running here", value=mine.name, next="wait until they have ended")
 
 
 def _ordered(source: Database) -> list[MapRecord]:
