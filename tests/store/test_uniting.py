@@ -188,6 +188,18 @@ def test_what_came_through_a_third_registry_is_known(study: Study, elsewhere: El
     assert [one.attempts for one in come(study, tmp_path / "first.sqlite", scan="old")] == [0]
 
 
+def test_what_was_cancelled_there_is_still_to_run_here(study: Study, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    other = elsewhere()
+    for one, n in ((study, 3), (other, 4)):
+        one.submit("scan", grid(x=n))
+    job = other.job()
+    other.succeed(job, other.claim(job, "scan", limit=1))
+    other.registry.cancel(other.id("scan"), None)
+    end(other)
+    come(study, saved(other, tmp_path / "copy.sqlite"))
+    assert study.states("scan") == "sppc"
+
+
 def test_a_result_that_was_given_up_here_does_not_come_back(
     study: Study, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:

@@ -138,7 +138,8 @@ class Bringing:
         after = replace(before, attempts=number)
         if before.fresh:
             after = replace(after, attempts=task.attempts, fails=task.fails, limits=task.limits)
-            if task.state in (State.FAILED, State.CANCELLED):
+            # Who cancels speaks of one registry: what was to run in this one still is.
+            if task.state is State.FAILED or (task.state is State.CANCELLED and before.index >= self._size):
                 return replace(after, state=task.state)
         one = came.get(task.accepted)
         if task.state is not State.SUCCEEDED or before.state is State.SUCCEEDED or one is None:
