@@ -178,7 +178,11 @@ def read(path: StrPath, place: str) -> bytes:
             file.seek(offset)
             data = file.read(length)
     except OSError as error:
-        raise StorageFailed(f"cannot read the pack {path}: {error.strerror}", value=str(path)) from None
+        gone = isinstance(error, FileNotFoundError)
+        raise StorageFailed(
+            f"cannot read the pack {path}: {error.strerror}", value=str(path),
+            next="if it came by a merge: provrun db merge FILE --packs DIR brings it" if gone else None,
+        ) from None
     found = _parse(data, 0)
     if found is None or found.length != length:
         raise Unsound(f"the record at {place} of {path} is damaged", value=place)

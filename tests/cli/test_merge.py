@@ -155,7 +155,8 @@ def test_packs_that_are_not_there_are_told(cli: Cli, other: Cli, tmp_path: Path)
     done = cli("db", "merge", str(copy))
     assert done.exit == 0
     assert "not here: outputs and large results of 1 job;" in done.out
-    assert cli("logs", "psi/3").exit != 0
+    lost = cli("logs", "psi/3")
+    assert (lost.exit, "db merge FILE --packs DIR" in lost.err) == (74, True), lost.err
     again = cli("db", "merge", str(copy), "--packs", str(other.folder / ".provrun" / "packs"), "--json").json
     assert (again["changed"], again["packs"], again["without_packs"]) == (0, 1, 0)
     assert cli("logs", "psi/3").out == "at 3\n"
