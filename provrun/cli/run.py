@@ -61,7 +61,10 @@ def run(
         raise UsageError("--hosts starts one rank on each host: leave --mpi out", value=ranks)
     from provrun.project.jobs.wanted import read_max_fails
 
-    how = How(slots, read_max_fails(max_fails), nice, None if time is None else now() + parse_duration(time))
+    seconds = None if time is None else parse_duration(time)
+    if seconds == 0:
+        raise UsageError(f"--time {time}: a run needs some", value=time, next="--time 2h, or leave it out")
+    how = How(slots, read_max_fails(max_fails), nice, None if seconds is None else now() + seconds)
     project = face.project()
     if _is_login_node():
         face.out.say("this looks like a login node: long work belongs into a batch job")

@@ -19,7 +19,7 @@ from provrun.launch.dialects import named
 from provrun.launch.inside import allocation, ends
 from provrun.project.checkpoints import forget
 from provrun.project.flowing import RowFiles
-from provrun.project.jobs.marks import folder
+from provrun.project.jobs.marks import folder, is_cancelled, take_cancelled
 from provrun.project.logs import heal, open_for_run
 from provrun.project.outboxes import waiting
 from provrun.project.pinning import pin_again
@@ -30,7 +30,7 @@ from provrun.project.reusing import Reusable, reuse
 from provrun.project.running import LEFT, RunSummary, Setting, Show
 from provrun.project.submitter import user_name
 from provrun.run.control import Line
-from provrun.run.interrupts import Person
+from provrun.run.interrupts import INTERRUPTED, Person
 from provrun.run.job import Ownership
 from provrun.run.keeper import Broken, Close, Keeper, Leave, Told, raised
 from provrun.run.links import Local, Remote
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 FAILED = 3
 STOPPED = 75
+CANCELLED = "cancelled"  # by `job cancel`, as the registry says it
 NAMED = 3  # tasks that are left for one reason of which it tells by name
 MOST_SAID = 5  # such lines
 _ANSWER = 10.0  # seconds that a scheduler may take to say when somebody's own allocation ends
@@ -117,7 +118,8 @@ def _manage(
         keeper.start()
         try:
             reason = manager.run()
-            keeper.order(Close("ended", "; ".join(filter(None, (reason, *_named(dispatcher.left(), manager.names))))))
+            why = CANCELLED if reason == INTERRUPTED and _is_cancelled(project, setting) else reason
+            keeper.order(Close("ended", "; ".join(filter(None, (why, *_named(dispatcher.left(), manager.names))))))
             keeper.join()
             _hear_last(keeper, show)
         except Left:
@@ -143,6 +145,12 @@ def _manage(
             code = SIGNALLED + person.number
         noresult = _noresult(project, setting, job) if progress.noresult else 0
         return _summary(progress, job, reason, code, noresult)
+
+
+def _is_cancelled(project: Project, setting: Setting) -> bool:
+    """Tell whether it was `provrun job cancel` that told the job to end."""
+    chain = setting.owner.get("chain")
+    return take_cancelled(project, setting.uuid) if chain is None else is_cancelled(project, str(chain))
 
 
 def _hear_last(keeper: Keeper, show: Show) -> None:

@@ -101,6 +101,30 @@ def test_recover_takes_back_what_a_killed_run_left(cli: Cli) -> None:
     assert cli("recover").out == "nothing to recover\n"
 
 
+def test_a_run_needs_some_time(cli: Cli) -> None:
+    cli("submit", "scan", "--param", "x=0:2", "--", "true")
+    done = cli("run", "--time", "0s", "--json")
+    assert (done.exit, done.error["value"], done.error["next"]) == (2, "0s", "--time 2h, or leave it out")
+
+
+@pytest.mark.parametrize(("cancelled", "why"), [(True, "cancelled"), (False, "interrupted")])
+def test_a_run_that_was_cancelled_is_told_from_one_that_was_interrupted(cli: Cli, cancelled: bool, why: str) -> None:
+    cli("submit", "scan", "--param", "x=0:1", "--", "sh", "-c", "touch began; exec sleep 60")
+    with subprocess.Popen(
+        [sys.executable, "-m", "provrun", "run", "-q"], cwd=cli.folder, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until((cli.folder / "began").exists, "a task began")
+        if cancelled:
+            assert cli("job", "cancel", "1", "--json").json["changed"] == 1
+        else:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    (job,) = cli("job", "list", "--json").json["jobs"]
+    assert (job["state"], job["reason"]) == ("ended", why)
+    assert list((cli.folder / ".provrun").rglob("*.cancelled")) == []
+
+
 def test_a_run_through_a_pipe_shows_no_moving_line(cli: Cli) -> None:
     cli("submit", "scan", "--param", "x=0:4", "--", "sleep", "0.3")
     done = cli("run", "scan", "-j", "2")

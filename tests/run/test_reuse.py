@@ -85,6 +85,18 @@ def test_results_of_another_map_are_taken_and_the_rest_is_executed(cli: Cli) -> 
     assert cli("verify").exit == 0
 
 
+def test_a_map_is_told_later_to_take_results_of_others(cli: Cli) -> None:
+    prepared(cli)
+    submitted(cli, "scan")
+    submitted(cli, "more")
+    assert cli("run", "scan").exit == 0
+    assert "reuse: False -> True" in cli("set", "more", "--reuse").out
+    assert cli("set", "more", "--reuse", "--json").json["changed"] == 0
+    ran = cli("run", "--json").json
+    assert (ran["succeeded"], ran["reused"]) == (0, 3)
+    assert cli("why", "more/1", "--json").json["situation"] == "reused"
+
+
 def test_what_another_code_input_or_environment_made_is_not_taken(cli: Cli) -> None:
     folder = prepared(cli)
     (folder / "data.txt").write_text("1")

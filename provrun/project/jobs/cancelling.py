@@ -102,6 +102,8 @@ def _end(project: Project, job: JobRecord) -> Cancelled:
         process = read_process(supervisor)
         if process is not None and process.started == job.owner.get("supervisor_started"):
             pid = supervisor
+    if "chain" not in job.owner:
+        mark_cancelled(project, job.uuid)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     return Cancelled(job, True, "asked to end")

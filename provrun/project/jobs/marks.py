@@ -59,3 +59,12 @@ def mark_cancelled(project: Project, chain: str) -> None:
 def is_cancelled(project: Project, chain: str) -> bool:
     """Tell whether a chain was cancelled."""
     return cancelled_path(project, chain).exists()
+
+
+def take_cancelled(project: Project, uuid: str) -> bool:
+    """Tell whether a run that is in no chain was cancelled, and remove the mark: nothing follows such a run."""
+    try:
+        cancelled_path(project, uuid).unlink()
+    except FileNotFoundError:
+        return False
+    return True
