@@ -10,7 +10,6 @@ from provrun.core.answers import (
     ContextRecord,
     DependencyRecord,
     FoundArtifact,
-    Holding,
     Interned,
     Part,
     Shown,
@@ -32,6 +31,7 @@ from provrun.core.records import (
     Origin,
     TakenOver,
 )
+from provrun.core.sieves import Sieve
 from provrun.core.states import State
 
 
@@ -146,9 +146,9 @@ class Reads(Protocol):
 
     def stream(
         self, map: int, *, state: State | None = None, start: int = 0, stop: int | None = None,
-        containing: Sequence[Holding] = (), artifacts: bool = True,
+        sieve: Sieve | None = None, artifacts: bool = True,
     ) -> Iterator[Shown]:
-        """Give tasks with their shown attempts by index that pass every sieve."""
+        """Give tasks with their shown attempts by index that pass a sieve."""
 
     def picked(self, map: int, indices: Iterable[int], *, artifacts: bool = True) -> Iterator[Shown]: ...
 

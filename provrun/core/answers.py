@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import msgspec
 
 from provrun.core.environment import Tool
@@ -62,21 +59,6 @@ class Shown(msgspec.Struct, frozen=True):
     task: TaskRecord
     attempt: AttemptRecord | None
     artifacts: tuple[Artifact, ...] = ()
-
-
-class Holding(NamedTuple):
-    """A sieve for tasks: one of some texts stands in the parameters or in the shown attempt's result.
-
-    ``result`` says that it may stand in the result, ``params`` that it may stand in the parameters. A result that is
-    kept elsewhere passes, and so does an attempt of one of ``outcomes`` whose detail is ``detail``, whatever its
-    detail if that is None.
-    """
-
-    texts: Sequence[str]
-    params: bool = True
-    result: bool = False
-    outcomes: Sequence[Outcome] = ()
-    detail: int | None = None
 
 
 class FoundArtifact(msgspec.Struct, frozen=True):

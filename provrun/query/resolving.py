@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from provrun.core.answers import FoundArtifact, Holding, Interned, Shown
+from provrun.core.answers import FoundArtifact, Interned, Shown
 from provrun.core.canonical import Value, decode, encode
 from provrun.core.records import AttemptRecord, JobRecord, MapRecord
 from provrun.core.refs import (
@@ -25,9 +25,11 @@ from provrun.core.refs import (
     TaskRef,
     parse_ref,
 )
+from provrun.core.sieves import Holds, both
 from provrun.core.terms import equal
 from provrun.errors import NotFound, UsageError
 from provrun.query.rows import short
+from provrun.query.sieving import texts
 from provrun.query.view import View
 
 T = TypeVar("T")
@@ -145,8 +147,9 @@ def tasks_with(view: View, map: MapRecord, params: dict[str, Value], limit: int)
     """Give the first tasks with exactly these values of parameters; if there is none, with numbers equal by value."""
     exact = [[encode({name: value})[1:-1]] for name, value in params.items()]
     close = [texts(name, value) for name, value in params.items()]
-    for sieve, agrees in ((exact, _same), (close, equal)):
-        tasks = view.reads.stream(map.id, containing=[Holding(each) for each in sieve])
+    for known, agrees in ((exact, _same), (close, equal)):
+        sieve = both([Holds("params", tuple(each)) if each else None for each in known])
+        tasks = view.reads.stream(map.id, sieve=sieve)
         found = list(islice((shown for shown in tasks if _agrees(shown.task.params, params, agrees)), limit))
         if found:
             return found
@@ -239,20 +242,6 @@ def _unknown_file(view: View, path: str, digest: str) -> NotFound:
                 next=f"{task} wrote this file with another content: provrun trace {task}",
             )
     return NotFound(f"no attempt made or read the content of {path}", value=digest, next="is it declared --output?")
-
-
-def texts(name: str, value: Value) -> list[str]:
-    """Give the texts of which one must stand in canonical parameters that hold this value; none if that says little."""
-    if isinstance(value, str | bool | None):
-        values: list[Value] = [value]
-    elif isinstance(value, int | float):
-        values = [value, -0.0] if value == 0 else [value]
-        if not abs(value) < 2**53:  # what is equal by value has too many forms
-            return []
-        values += [float(value), *([int(value)] if float(value).is_integer() else [])]
-    else:
-        return []
-    return sorted({encode({name: each})[1:-1] for each in values})
 
 
 def _agrees(text: str, params: dict[str, Value], agree: Callable[[Value, Value], bool]) -> bool:

@@ -87,7 +87,7 @@ class Rows:
             "error": attempt.error,
             "result": self._read(result) if result is not None else None,
             "outputs": outputs(shown.artifacts) if accepted and shown.artifacts else {},
-        } | times(attempt) | self._context(attempt.context)
+        } | times(attempt) | self.shared(attempt.context)
 
     def rows(self, shown: Iterable[Shown]) -> Iterator[Row]:
         """Make the rows of tasks as they come."""
@@ -96,7 +96,8 @@ class Rows:
             self._judge.prepare(several)
             yield from map(self.row, several)
 
-    def _context(self, id: int) -> Row:
+    def shared(self, id: int) -> Row:
+        """Give what the rows of attempts under these circumstances have in common."""
         shared = self._shared.get(id)
         if shared is None:
             context = self._contexts[id]

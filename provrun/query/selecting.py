@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import cast
 
-from provrun.core.answers import Holding, Shown
+from provrun.core.answers import Shown
 from provrun.core.canonical import Blob, Value
 from provrun.core.conditions import MISSING, Condition, Missing
 from provrun.core.nearest import suggestion
@@ -13,13 +14,13 @@ from provrun.core.records import MapRecord
 from provrun.core.states import Outcome, State
 from provrun.core.terms import And, Compare, Constant, Items, Name, Not, Operand, Or, Term
 from provrun.errors import UsageError
-from provrun.query.resolving import texts
 from provrun.query.rows import FIELDS, Row, Rows, value
+from provrun.query.sieving import LEFT_OUT, Sieving, having
 from provrun.query.view import View
 
 _WORDS = frozenset(word.word for word in (*State, *Outcome))
 _BY_HEX = ("code", "environment")
-_LEFT_OUT = ("params", "result", "outputs", "defaults")  # fields of a row that are no single value
+_MOST_LOOKED_AT = 1000  # tasks of which one may have a key that a condition names
 
 
 def select(
@@ -63,41 +64,16 @@ class Names:
         self._params = (*map.own, *(name for name in cast("dict[str, object]", params) if name not in map.own))
         self._condition = Condition(where.text, _worded(where.term, _WORDS - {*self._params}))
         self._equal = self._condition.equalities()
+        self._sieving = Sieving(view, map, self._params, self._shared)
 
     def sieved(self, state: State | None) -> Iterator[Shown]:
         """Give the tasks that the database cannot rule out."""
-        reads = self._view.reads
-        wanted = self._equal.get("state") if "state" not in self._params else None
-        if isinstance(wanted, str):
-            asked = next((each for each in State if each.word == wanted), None)
-            if asked is None or (state is not None and asked is not state):
-                return iter(())
-            state = asked
-        index = self._equal.get("index") if "index" not in self._params else None
-        if isinstance(index, int) and not isinstance(index, bool):
-            chosen = reads.picked(self._map.id, [index]) if 0 <= index < self._map.total else iter(())
-            return (shown for shown in chosen if state is None or shown.task.state is state)
-        containing = [each for name, wanted in self._equal.items() if (each := self._holding(name, wanted)) is not None]
-        return reads.stream(self._map.id, state=state, containing=containing)
-
-    def _holding(self, name: str, wanted: Value) -> Holding | None:
-        """Give what a task must hold where a name equals a value; None where that is not simple enough to tell."""
-        kind, dot, key = name.partition(".")
-        if name in self._params:
-            return Holding(texts(name, wanted))
-        if dot and kind in ("param", "result"):
-            known = texts(key, wanted) if "." not in key else []
-            return Holding(known, params=kind == "param", result=kind == "result")
-        if dot:
-            return None
-        if name not in FIELDS:
-            return Holding(texts(name, wanted), result=True)
-        ended = _ended(name, wanted)
-        return None if ended is None else Holding(texts(name, wanted), True, True, *ended)
+        sieve = self._sieving.of(self._condition.term)
+        return self._view.reads.stream(self._map.id, state=state, sieve=sieve)
 
     def hold(self, shown: Shown) -> bool:
         """Tell whether the condition holds for a task; what it does not ask for is not made."""
-        task = _Task(self._rows, shown, self._view.result_text)
+        task = self._task(shown)
 
         def lookup(name: str) -> Value | Missing:
             found = self._find(task, name)
@@ -118,7 +94,17 @@ class Names:
                 )
 
     def _known(self, name: str) -> bool:
-        return name in self._params or name in FIELDS or name.removeprefix("param.") in self._params
+        if name in self._params or name in FIELDS or name.removeprefix("param.") in self._params:
+            return True
+        sieve = having(name.removeprefix("result."))
+        candidates = islice(self._view.reads.stream(self._map.id, sieve=sieve), _MOST_LOOKED_AT + 1)
+        for count, shown in enumerate(candidates):
+            if count == _MOST_LOOKED_AT or self._find(self._task(shown), name) is not MISSING:
+                return True
+        return False
+
+    def _task(self, shown: Shown) -> _Task:
+        return _Task(self._rows, shown, self._view.result_text)
 
     def _find(self, task: _Task, name: str) -> Value | Missing:
         kind, _, rest = name.partition(".")
@@ -132,15 +118,21 @@ class Names:
             return cast("Value | Missing", task.row["result"])
         found = _dig(task.params, name)
         found = _dig(task.result, name) if found is MISSING else found
-        if found is not MISSING or name not in FIELDS or name in _LEFT_OUT:
+        if found is not MISSING or name not in FIELDS or name in LEFT_OUT:
             return found
-        field = cast("Value", task.row[name])
+        field = self._written(name, cast("Value", task.row[name]))
+        return MISSING if field is None else field
+
+    def _shared(self, context: int, name: str) -> Value:
+        return self._written(name, cast("Value", self._rows.shared(context)[name]))
+
+    def _written(self, name: str, field: Value) -> Value:
+        """Give a digest as the condition writes it if it means this one: digests are known by their first digits."""
         wanted = self._equal.get(name)
         if name in _BY_HEX and isinstance(field, str) and isinstance(wanted, str):
-            # Digests are known by their first digits.
             digits = wanted.partition(":")[2] or wanted
             return wanted if len(digits) >= 4 and (field.startswith(digits) or digits.startswith(field)) else field
-        return MISSING if field is None else field
+        return field
 
 
 class _Task:
@@ -174,17 +166,6 @@ class _Task:
         if self._row is None:
             self._row = self._rows.row(self._shown)
         return self._row
-
-
-def _ended(name: str, wanted: Value) -> tuple[Sequence[Outcome], int | None] | None:
-    """Give which outcomes, with which detail, an attempt may have that ended so; None if nearly all have."""
-    if name == "outcome" and wanted != Outcome.SUCCEEDED.word:
-        return [outcome for outcome in Outcome if outcome.word == wanted], None
-    if name == "exit" and type(wanted) is int and wanted:
-        return [Outcome.EXIT, Outcome.LAUNCHER, Outcome.SUCCEEDED], wanted
-    if name == "signal" and type(wanted) is int:
-        return [outcome for outcome in Outcome if outcome not in (Outcome.EXIT, Outcome.LAUNCHER)], wanted
-    return None
 
 
 def _worded(term: Term, words: frozenset[str]) -> Term:

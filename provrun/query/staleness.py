@@ -53,14 +53,14 @@ class ReadResults:
     def prepare(self, tasks: Sequence[Shown]) -> None:
         """Look up what these tasks would read now."""
         chosen = [shown.task for shown in tasks if shown.attempt is not None and shown.attempt.trail]
-        if chosen and self._superseded():
+        if chosen and self.superseded():
             trails = self._source.trails(self._map, [(task.index, task.upstream) for task in chosen])
             self._trails = {task.index: trail for task, trail in zip(chosen, trails, strict=True)}
 
     def changes(self, shown: Shown) -> tuple[Change, ...]:
         """Tell which results an attempt read that are not those of now."""
         attempt = shown.attempt
-        if attempt is None or not attempt.trail or not self._superseded():
+        if attempt is None or not attempt.trail or not self.superseded():
             return ()
         if shown.task.index not in self._trails:
             self.prepare([shown])
@@ -85,7 +85,7 @@ class ReadResults:
         task = f"{name}/{index}"
         return Change("reads", task, f"attempt {then}", f"attempt {now}" if now is not None else None)
 
-    def _superseded(self) -> bool:
+    def superseded(self) -> bool:
         """Tell whether a result of a map that is read here was ever superseded."""
         if self._wanted is None:
             self._wanted = any(
@@ -202,6 +202,15 @@ class Staleness:
                 "input", posixpath.join(self._folder, read.path), read.path, read.digest.hex()
             )
         )
+
+    def suspects(self, contexts: Iterable[int]) -> list[int] | None:
+        """Give the circumstances whose results can be stale, the tasks' own inputs left aside.
+
+        None: what other maps gave has changed, which is told task by task.
+        """
+        if self._reads is not None and self._reads.superseded():
+            return None
+        return [id for id in contexts if self.changed(id)]
 
     def is_stale(self, shown: Shown) -> bool:
         """Tell whether the result of a task is stale."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
-from provrun.core.answers import FoundArtifact, Holding, Shown
+from provrun.core.answers import FoundArtifact, Shown
 from provrun.core.records import REUSED, Artifact, AttemptRecord, Origin
+from provrun.core.sieves import NONE, Sieve, apart, bounds, is_of_params, needs_attempt, state_of
 from provrun.core.states import Outcome, State
 from provrun.store import lookups, rows
 from provrun.store.database import Database, Row
+from provrun.store.sieving import condition
 
 FIRST_PAGE = 200
 LARGEST_PAGE = 5_000
 PAGE_BYTES = 4_000_000
+STRETCH = 200_000  # tasks that one statement looks at
 MOST_PICKED = 900  # values one statement of an old SQLite takes
 RARE = 20  # a state is rare when fewer than one task in so many is in it
 
@@ -23,12 +27,14 @@ def _columns(table: str, columns: str) -> str:
 
 
 # A running task has begun one attempt more than have ended.
+_BOTH = f"select {_columns('t', rows.TASK)}, {_columns('a', rows.ATTEMPT)} from"
+_ITS_SHOWN = f"""a.number = case when t.accepted not in (0, -1) then t.accepted
+  when t.state = {State.RUNNING:d} then t.attempts - 1 else t.attempts end"""
 _SHOWN = f"""
-select {_columns("t", rows.TASK)}, {_columns("a", rows.ATTEMPT)} from task t left join attempt a
-  on a.map_id = t.map_id and a.idx = t.idx and a.number =
-  case when t.accepted not in (0, -1) then t.accepted
-  when t.state = {State.RUNNING:d} then t.attempts - 1 else t.attempts end
-where t.map_id = ?"""
+{_BOTH} task t left join attempt a on a.map_id = t.map_id and a.idx = t.idx and {_ITS_SHOWN} where t.map_id = ?"""
+# SQLite looks at attempts first: their sieve needs no task.
+_ATTEMPTED = f"""
+{_BOTH} attempt a cross join task t where t.map_id = a.map_id and t.idx = a.idx and {_ITS_SHOWN} and a.map_id = ?"""
 _MEASURED = "select idx, outcome, wall, max_rss, rss_shared from attempt"
 _NUMBER = len(rows.TASK.split(","))
 _PARAMS, _ERROR, _RESULT = 2, _NUMBER + 11, _NUMBER + 12
@@ -49,15 +55,32 @@ class TaskReads:
 
     def stream(
         self, map: int, *, state: State | None = None, start: int = 0, stop: int | None = None,
-        containing: Sequence[Holding] = (), artifacts: bool = True,
+        sieve: Sieve | None = None, artifacts: bool = True,
     ) -> Iterator[Shown]:
         """Give tasks with their shown attempts by index, from ``start`` up to ``stop``.
 
-        ``containing`` keeps the tasks that pass every sieve. Without ``artifacts`` these are left out.
+        ``sieve`` leaves out what does not pass it. Without ``artifacts`` these are left out.
         """
         size = lookups.size(self.db, map)
         stop = size if stop is None else min(stop, size)
-        where, values = self._sieve(containing)
+        streams = [
+            self._stream(map, state, start, stop, part, artifacts) for part in apart(sieve) if part != NONE
+        ]
+        last = None
+        for shown in heapq.merge(*streams, key=lambda shown: shown.task.index) if len(streams) > 1 else chain(*streams):
+            if shown.task.index != last:
+                last = shown.task.index
+                yield shown
+
+    def _stream(
+        self, map: int, state: State | None, start: int, stop: int, sieve: Sieve | None, artifacts: bool
+    ) -> Iterator[Shown]:
+        least, most = bounds(sieve)
+        start, stop = max(start, least), int(min(stop, most + 1))
+        passing, values = condition(sieve, self.db.dialect) if sieve is not None else ("", [])
+        where = f" and {passing}" if passing else ""
+        only = state_of(sieve) if state is None else None
+        state = State(only) if only is not None else state
         if state is not None:
             indices = self._rare(map, state)
             if indices is not None:
@@ -66,16 +89,20 @@ class TaskReads:
                 return
             # Only the partial index of failed tasks is in order of index.
             where += f" and t.state = {state:d}" if state is State.FAILED else f" and t.state + 0 = {state:d}"
+        led, by, stretch = _SHOWN, "t", stop
+        if sieve is not None and state is not State.FAILED:
+            stretch = STRETCH
+            if needs_attempt(sieve) and not is_of_params(sieve):
+                led, by = _ATTEMPTED, "a"
         page = FIRST_PAGE
-        while True:
+        while start < stop:
+            end = min(start + stretch, stop)
             found = self.db.fetch(
-                f"{_SHOWN} and t.idx >= ? and t.idx < ?{where} order by t.idx limit {page}",
-                (map, start, stop, *values),
+                f"{led} and {by}.idx >= ? and {by}.idx < ?{where} order by {by}.idx limit {page}",
+                (map, start, end, *values),
             )
             yield from self._with_artifacts(map, found) if artifacts else (_shown(row) for row in found)
-            if len(found) < page:
-                return
-            start = found[-1][1] + 1
+            start = end if len(found) < page else found[-1][1] + 1
             page = _next_page(page, found)
 
     def picked(self, map: int, indices: Iterable[int], *, artifacts: bool = True) -> Iterator[Shown]:
@@ -83,7 +110,7 @@ class TaskReads:
         yield from self._picked(map, indices, "", [], artifacts)
 
     def _picked(
-        self, map: int, indices: Iterable[int], where: str, values: Sequence[str], artifacts: bool
+        self, map: int, indices: Iterable[int], where: str, values: Sequence[object], artifacts: bool
     ) -> Iterator[Shown]:
         remaining = iter(indices)
         page = FIRST_PAGE
@@ -241,24 +268,6 @@ class TaskReads:
             return None
         found = self.db.fetch(f"select idx from task where map_id = ? and state = {state:d}", (map,))
         return sorted(row[0] for row in found)
-
-    def _sieve(self, containing: Sequence[Holding]) -> tuple[str, list[str]]:
-        position = "instr" if self.db.dialect == "sqlite" else "strpos"
-        where = ""
-        values: list[str] = []
-        for one in containing:
-            if not one.texts:
-                continue
-            places = ["t.params"] * one.params + ["a.result"] * one.result
-            terms = [f"{position}({place}, ?) > 0" for place in places for _ in one.texts]
-            values += [text for _ in places for text in one.texts]
-            if one.result:  # of a result that is a blob the database has the digest alone
-                terms.append(f"""{position}(a.result, '"$') > 0""")
-            if one.outcomes:
-                detail = "" if one.detail is None else f" and a.detail = {one.detail:d}"
-                terms.append(f"a.outcome in ({','.join(f'{outcome:d}' for outcome in one.outcomes)}){detail}")
-            where += f" and ({' or '.join(terms)})"
-        return where, values
 
     def _with_artifacts(self, map: int, found: list[Row]) -> list[Shown]:
         shown = [_shown(row) for row in found]

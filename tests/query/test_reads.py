@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.study import Study, grid
-from provrun.core.answers import Holding
 from provrun.core.records import Dependency
+from provrun.core.sieves import Holds, both
 from provrun.core.states import State
 from provrun.store.reads import Reads
 from provrun.store.registry import Registry
@@ -37,8 +37,8 @@ def test_both_databases_give_the_same_answers(study: Study) -> None:
     assert [each.task.index for each in shown] == list(range(12))
     assert [each.attempt.outcome.word for each in shown[:3] if each.attempt] == ["exit", "exit", "succeeded"]
     assert [each.task.index for each in reads.stream(scan, state=State.FAILED)] == [0, 1]
-    sieves = [Holding(['"x":3']), Holding(['"y":1', '"y":1.0'])]
-    assert [each.task.index for each in reads.stream(scan, containing=sieves)] == [7]
+    sieve = both([Holds("params", ('"x":3',)), Holds("params", ('"y":1', '"y":1.0'))])
+    assert [each.task.index for each in reads.stream(scan, sieve=sieve)] == [7]
     assert [each.task.index for each in reads.picked(scan, [3, 5, 99])] == [3, 5]
     assert reads.reading(obs, 4, 10) == [4]
     assert reads.count_reading(stat, 2) == 1

@@ -81,6 +81,21 @@ def test_a_parameter_goes_before_a_key_of_the_result_and_that_before_a_field(lab
     assert lab.rows("scan", "exit == left")
 
 
+def test_a_key_of_the_result_goes_before_a_field_also_where_the_field_has_an_index(lab: Lab) -> None:
+    lab.submit("scan", xs(1, 2))
+    lab.run("scan", lambda params, number: Fate(result={"state": "solid", "index": 7} if params["x"] == 1 else {}))
+    assert [row["index"] for row in lab.rows("scan", "state == solid")] == [0]
+    assert [row["index"] for row in lab.rows("scan", "state == succeeded")] == [1]
+    assert [row["index"] for row in lab.rows("scan", "index == 7")] == [0]
+    assert [row["index"] for row in lab.rows("scan", "index == 1")] == [1]
+
+
+def test_a_key_that_some_results_have_is_known_though_nothing_fits(scan: Lab) -> None:
+    assert scan.rows("scan", "y == 7") == scan.rows("scan", "deep.a < -1") == scan.rows("scan", "result.y > 100") == []
+    with pytest.raises(Unnamed, match=r"anything named deep\.b"):
+        scan.rows("scan", "deep.b > 1")
+
+
 def test_words_of_states_are_text_even_when_results_have_such_keys(lab: Lab) -> None:
     lab.submit("scan", xs(1))
     lab.run("scan", lambda params, number: Fate(result={"succeeded": 17}))
@@ -109,13 +124,18 @@ def test_the_database_sieves_by_state_index_and_parameters(scan: Lab) -> None:
     def looked_at(where: str) -> int:
         return sum(1 for _ in Names(view, record, parse(where)).sieved(None))
 
-    assert looked_at("state == failed and y > 1") == 2
+    assert looked_at("state == failed and x > 1") == 2
     assert looked_at("index == 3") == 1
     assert looked_at("x == 3.0") == 1
     assert looked_at("param.kind == 'gap'") == 5
     assert looked_at("y == 9") == looked_at("result.y == 9") == 1
-    assert looked_at("exit == 3") == 2
-    assert looked_at("y > 8") == 10
+    assert looked_at("exit == 3") == looked_at("exit != 0") == looked_at("outcome = exit") == 2
+    assert looked_at("y > 8") == looked_at("8 < result.y") == 3
+    assert looked_at("x <= 2 and kind = 'gap'") == 1
+    assert looked_at("x in [1, 2] or y = 25") == 3
+    assert looked_at("job = 2") == 2
+    assert looked_at("seconds > 2") == looked_at("stale") == looked_at("tag.paper = two") == looked_at("map = b") == 0
+    assert looked_at("not x = 1") == 10
 
 
 def test_a_sieve_on_numbers_keeps_all_that_are_equal_by_value(lab: Lab) -> None:
