@@ -20,11 +20,15 @@ class _NonFinite:
     """The kind under which NaN and infinities are counted."""
 
 
+class _Zero:
+    """The kind under which 0.0 and -0.0 are counted, which are equal and two values."""
+
+
 _KINDS: dict[type, str] = {
     bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null", list: "list", dict: "mapping",
-    _NonFinite: "number",
+    _NonFinite: "number", _Zero: "number",
 }
-_BY_TEXT = (list, dict, _NonFinite)
+_BY_TEXT = (list, dict, _NonFinite, _Zero)
 
 
 class Parameter:
@@ -51,6 +55,8 @@ class Parameter:
             # No NaN equals another: they are told apart, like lists and mappings, by their canonical text.
             self.non_finite += 1
             kind, item = _NonFinite, encode(value)
+        elif kind is float and not value:
+            kind, item = _Zero, encode(value)
         elif kind is list or kind is dict:
             item = encode(value)
         seen = self._seen.get(kind)
@@ -63,11 +69,11 @@ class Parameter:
             seen.add(item)
             self._distinct += 1
             self.full = self._distinct >= self.most
-        if kind is int or kind is float:
+        if kind is int or kind is float or kind is _Zero:
             number = cast("int | float", value)
-            if self.minimum is None or number < self.minimum:
+            if self.minimum is None or number < self.minimum or _stands_for(number, self.minimum):
                 self.minimum = number
-            if self.maximum is None or number > self.maximum:
+            if self.maximum is None or number > self.maximum or _stands_for(number, self.maximum):
                 self.maximum = number
 
     @property
@@ -86,6 +92,11 @@ class Parameter:
         ]
         texts.sort(key=_by_value)
         return texts if sum(map(len, texts)) <= SHOWN_CHARACTERS else None
+
+
+def _stands_for(number: int | float, other: int | float) -> bool:
+    """Tell which of 1 and 1.0 is shown, whichever came first."""
+    return number == other and encode(number) < encode(other)
 
 
 class Parameters:

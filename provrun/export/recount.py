@@ -61,7 +61,7 @@ def _map(view: View, one: Mapped, lines: Iterator[tuple[int, bytes]]) -> Iterato
                 tree.add(record.sums().pack(), leaf_hash(record.line))
             except BadSums as error:
                 raise _Stop(Wrong(LINES, f"line {number}: {error}")) from None
-            tally.add(record)
+            tally.add(record, group)
         root = tree.root()
         if root.hash != group.root or unpack(root.sums) != group.sums:
             yield Wrong(ROOTS, f"the records make another root for {short(group.node)} than the page states")
@@ -147,6 +147,10 @@ class Tally:
         self._attempts = 0
         self._digests: dict[object, bytes] = {}
         self._params = Parameters()
+        others = (one for one in view.maps() if one.node != map.node)
+        self._inherited = {name for one in others for name in _names(view, one)}
+        self._inherited |= {*view.texts(map.node, "groupedBy"), "chunk"}
+        self._described = {node: Parameters() for node in _described_groups(view, map)}
         added = _added(view, map)
         self._added = [node for node, _ in added]
         self._additions = Additions([first for _, first in added])
@@ -161,11 +165,13 @@ class Tally:
             found = self._digests[key] = key.digest()
         return found == group.key
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, group: Committed) -> None:
         """Count one task."""
         fields, attempts = record.fields, record.attempts
         params = cast("dict[str, object]", fields["params"])
         self._params.add(params)
+        if (described := self._described.get(group.node)) is not None:
+            described.add(params)
         if self._added:
             self._additions.add(record.index, params)
         if fields["origin"] is not None:
@@ -226,13 +232,16 @@ class Tally:
     def _parameters(self) -> Iterator[str]:
         view = self._view
         for whole in (n for n in view.links(self._map.node, "prov:used") if n in view.typed("Parameters")):
-            yield from _described(view, whole, self._params)
+            yield from _described(view, whole, self._params, self._inherited)
+        for group, params in self._described.items():
+            for node in (n for n in view.backwards("commitment", group) if n in view.typed("Parameters")):
+                yield from _described(view, node, params, self._inherited)
         for submission, found in zip(self._added, self._additions.parts, strict=True):
             made = [n for n in view.backwards("prov:wasGeneratedBy", submission) if n in view.typed("Parameters")]
             if view.number(submission, "tasksAdded") != found.members or len(made) != (len(self._added) > 1):
                 yield f"{short(submission)} added {found.members} tasks by the records"
             for node in made:
-                yield from _described(view, node, found)
+                yield from _described(view, node, found, self._inherited)
 
 
 def _added(view: View, map: Mapped) -> list[tuple[str, int]]:
@@ -242,7 +251,23 @@ def _added(view: View, map: Mapped) -> list[tuple[str, int]]:
     return sorted(((node, n) for node, n in firsts.items() if view.number(node, "tasksAdded")), key=itemgetter(1))
 
 
-def _described(view: View, collection: str, params: Parameters) -> Iterator[str]:
+def _described_groups(view: View, map: Mapped) -> Iterator[str]:
+    """Give the groups whose parameters a page describes: of one unsuccessful cohort, and of unattempted tasks."""
+    for group in map.groups:
+        cohorts = [n for n in view.backwards("commitment", group.node) if n in view.typed("Cohort")]
+        if group.kind == "unattempted" or any(view.text(n, "outcome") != Outcome.SUCCEEDED.word for n in cohorts):
+            yield group.node
+
+
+def _names(view: View, map: Mapped) -> set[str | None]:
+    """Give the names of the parameters of a map."""
+    wholes = [n for n in view.links(map.node, "prov:used") if n in view.typed("Parameters")]
+    return {view.text(one, "name") for whole in wholes for one in view.links(whole, "parameter")}
+
+
+def _described(
+    view: View, collection: str, params: Parameters, inherited: set[str | None]
+) -> Iterator[str]:
     """Compare what the page says of the parameters of a collection with those that were counted."""
     if view.number(collection, "memberCount") != params.members:
         yield f"{short(collection)} has {params.members} members by the records"
@@ -252,9 +277,11 @@ def _described(view: View, collection: str, params: Parameters) -> Iterator[str]
         if node is None:
             yield f"{short(collection)}: the parameter {name} is not on the page"
             continue
-        exact = found.distinct < found.most
+        exact, values = found.distinct < found.most, found.values()
         wanted = {
             "count": str(found.count), "distinct": str(found.distinct) if exact else None,
+            "distinctAtLeast": None if exact else str(found.distinct),
+            "values": None if values is None else f"[{','.join(values)}]",
             "minimum": None if found.minimum is None else encode(found.minimum),
             "maximum": None if found.maximum is None else encode(found.maximum),
             "nonFinite": str(found.non_finite) if found.non_finite else None,
@@ -262,6 +289,11 @@ def _described(view: View, collection: str, params: Parameters) -> Iterator[str]
         for what, value in wanted.items():
             if view.text(node, what) != value:
                 yield f"{short(node)}: {what} is {view.text(node, what)} on the page, {value} by the records"
+        if view.texts(node, "kind") != sorted(found.kinds):
+            yield f"{short(node)}: its kinds are {', '.join(sorted(found.kinds))} by the records"
+    # Records have the map's own parameters, pages those it inherits, too.
+    for name in sorted(str(one) for one in described.keys() - params.by_name.keys() - inherited):
+        yield f"{short(collection)}: the parameter {name} is in no record"
 
 
 def _differences(view: View, cohort: str, counted: _Counted) -> Iterator[str]:

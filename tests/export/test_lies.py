@@ -14,7 +14,7 @@ from fixtures.study import Study
 from fixtures.told import tell
 from provrun.export.checks import CHECKS
 from provrun.export.page import PR
-from provrun.export.rdf import PROV, XSD, Iri, Literal
+from provrun.export.rdf import PROV, XSD, Iri, Literal, Triple
 from provrun.export.reading import read_page
 from provrun.project.pages.publishing import export
 from provrun.project.pages.verifying import prove, verify
@@ -234,6 +234,13 @@ def _start_earlier(page: Page) -> None:
         page.set(name, "prov:startedAtTime", "2023-11-14T22:13:19.000+00:00")
 
 
+def _invent_a_parameter(page: Page) -> None:
+    invented = page.node("parameter.scan.0") + "9"
+    page.triples |= {t._replace(subject=invented) for t in page.triples if t.subject == page.node("parameter.scan.0")}
+    page.triples.add(Triple(page.node("params.scan"), PR + "parameter", Iri(invented)))
+    page.set("parameter.scan.09", "name", "z")
+
+
 NUMBERS: list[tuple[str, Callable[[Page], None]]] = [
     ("the 95th percentile", lambda p: p.raise_("cohort.scan.0", "wallP95")),
     ("the median", lambda p: p.raise_("cohort.scan.0", "wallMedian")),
@@ -248,6 +255,16 @@ NUMBERS: list[tuple[str, Callable[[Page], None]]] = [
     ("no result", lambda p: p.raise_("map.scan", "noResult")),
     ("the largest parameter", lambda p: p.set("parameter.scan.0", "maximum", "100")),
     ("distinct parameters", lambda p: p.raise_("parameter.scan.0", "distinct")),
+    ("values of a parameter", lambda p: p.set("parameter.scan.1", "values", "[0,1,2,3]")),
+    ("kinds of a parameter", lambda p: p.set("parameter.scan.0", "kind", "number")),
+    ("a parameter more", _invent_a_parameter),
+    ("where failures lie", lambda p: p.set("parameter.scan.2.0", "minimum", "0")),
+    ("what has not run", lambda p: p.set("parameter.obs.1.0", "maximum", "7")),
+    ("what was added", lambda p: p.set("parameter.scan.added.1.0", "maximum", "9")),
+    ("how much was added", lambda p: p.raise_("submission.scan.1", "tasksAdded")),
+    ("from where on it was added", lambda p: p.raise_("submission.scan.1", "firstTask", -1)),
+    ("results replaced", lambda p: p.raise_("v.results.scan.1.superseded.scan.0", "membersReplaced")),
+    ("equal results replaced", lambda p: p.raise_("v.results.scan.1.superseded.scan.0", "membersEqual")),
     ("a start", _start_earlier),
 ]
 
