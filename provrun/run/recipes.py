@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -252,10 +253,10 @@ class CommandRecipe:
         self._programs.paths.clear()
         words = [self._shell] if self._shell else []
         if self._template is not None and self.kind == "shell":
-            pieces = self._template.pieces[0]
-            words += programs("".join(piece if isinstance(piece, str) else "\0" for piece in pieces))
+            words += programs(_constant(self._template.pieces[0]))
         elif self._template is not None and all(isinstance(piece, str) for piece in self._template.pieces[0]):
-            words += map(str, self._template.pieces[0])
+            words.append("".join(map(str, self._template.pieces[0])))
+            words += programs(shlex.join(_constant(pieces) for pieces in self._template.pieces))
         for word in (*words, *self._started):
             self._add_program(word)
 
@@ -295,6 +296,11 @@ class CommandRecipe:
             except CannotStart:
                 continue
         return "/bin/sh"
+
+
+def _constant(pieces: Iterable[object]) -> str:
+    """Give what a template says itself, with a mark in place of what tasks fill in."""
+    return "".join(piece if isinstance(piece, str) else "\0" for piece in pieces)
 
 
 def _launcher(run: RunMap, environment: dict[str, str], node: str) -> TaskLauncher | None:

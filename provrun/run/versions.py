@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import IO
 
 import msgspec
 
@@ -18,6 +20,7 @@ from provrun.run.files import Seen
 _PATIENCE = 3.0  # seconds; what takes longer has begun to do something else
 _LONGEST = 200
 _READ = 4096
+_MOST = 1 << 20  # bytes that a program may write to a file, its answer included
 
 Program = tuple[str, Seen]
 """The path of a program and what was seen of its file."""
@@ -46,37 +49,48 @@ class Versions:
             self._known.update(zip(unknown, said, strict=True))
             then()
 
-        self._asides.run(lambda: msgspec.msgpack.encode([version(path, environment) for path, _ in unknown]), learn)
+        self._asides.run(lambda: msgspec.msgpack.encode(ask_all([path for path, _ in unknown], environment)), learn)
 
 
-def version(path: str, environment: Mapping[bytes, bytes]) -> str | None:
-    """Give the first line that a program answers to ``--version``; None if it fails, or takes more than seconds.
+def ask_all(paths: Sequence[str], environment: Mapping[bytes, bytes]) -> list[str | None]:
+    """Give for each program the first line that it answers to ``--version``; None if it fails, or takes seconds.
 
-    It runs in an empty folder of its own that is removed, with nothing to read, and is killed with all it has started.
+    Only for a process that has nothing else to do: what it may write to files is limited from then on.
     """
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = _MOST if hard == resource.RLIM_INFINITY else min(_MOST, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    return [_version(path, environment) for path in paths]
+
+
+def _version(path: str, environment: Mapping[bytes, bytes]) -> str | None:
+    """Ask a program in an empty folder of its own that is removed, with nothing to read; its group is killed."""
     folder = tempfile.mkdtemp(prefix="provrun-version-")
     try:
-        asked = subprocess.Popen(
-            [path, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
-        try:
-            said, complained = asked.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(asked.pid, signal.SIGKILL)
-            asked.wait()
-        return None if asked.returncode else _first_line(said) or _first_line(complained)
+        # Files, not pipes: what a program says without end is cut off, and nothing that it leaves holds them open.
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+            asked = subprocess.Popen(
+                [path, "--version"], stdin=subprocess.DEVNULL, stdout=said, stderr=complained, cwd=folder,
+                env=environment, start_new_session=True,
+            )  # fmt: skip
+            try:
+                asked.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(asked.pid, signal.SIGKILL)
+                asked.wait()
+            return None if asked.returncode else _first_line(said) or _first_line(complained)
     except OSError:
         return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _first_line(said: bytes) -> str | None:
-    lines = said[:_READ].decode(errors="replace").splitlines()
+def _first_line(said: IO[bytes]) -> str | None:
+    said.seek(0)
+    lines = said.read(_READ).decode(errors="replace").splitlines()
     line = next((line.strip() for line in lines if line.strip()), "")
     # A line with a place in somebody's folders is not for publication, and hardly a version.
     private = os.path.expanduser("~") in line if os.path.expanduser("~") != "/" else False

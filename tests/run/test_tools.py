@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +62,14 @@ def test_the_programs_of_a_shell_line_are_known_and_the_shell_itself(at: Driver)
     assert found["sort"].version is not None and "sort" in found["sort"].version
 
 
+def test_the_program_that_a_command_starts_through_another_one_is_known(at: Driver) -> None:
+    (result,) = at.command("nice", "-n", "1", "solve", "{x}")
+    assert at.value(result) == 7
+    assert set(tools(at)) == {"nice", "solve"}
+    at.command("echo", "solve")
+    assert set(tools(at)) == {"echo"}
+
+
 def test_programs_of_a_file_of_lines_are_known_when_the_results_of_their_tasks_are_told(
     at: Driver, program: Program
 ) -> None:
@@ -93,6 +104,18 @@ def test_a_program_that_does_not_say_its_version_is_known_by_its_content(
     (result,) = at.command("mute", "{x}")
     assert at.value(result) == 2
     assert tools(at)["mute"].version is None
+
+
+def test_a_program_that_says_without_end_takes_neither_memory_nor_time(program: Program) -> None:
+    path = program("flood", "exec yes aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
+    text = (
+        "import os, resource, sys; from provrun.run.versions import ask_all; print(ask_all(sys.argv[1:], os.environb),"
+        " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 100_000)"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", text, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[None] True\n"
+    assert time.monotonic() - begun < 2.5
 
 
 def test_a_program_that_is_replaced_is_another_one_for_the_tasks_that_follow(at: Driver, program: Program) -> None:
