@@ -107,6 +107,14 @@ class Taken:
             self.last = max(self.last or 0, made.started + (made.wall or 0))
 
 
+class Several(NamedTuple):
+    """The cohorts in which attempts of a task lie, that of the shown one, and those from which it recovered."""
+
+    cohorts: frozenset[CohortKey]
+    home: CohortKey
+    recovered: frozenset[CohortKey]
+
+
 class ReadPart(NamedTuple):
     """A part of an upstream map that a cohort read: ``kind`` is ``accepted``, ``superseded`` or ``reused``."""
 
@@ -185,6 +193,8 @@ class Census:
         self.unattempted = 0
         self.unattempted_params = Parameters()
         self.noresult = 0
+        self.several: Counter[Several] = Counter()
+        """The tasks that have attempts in several cohorts, counted."""
 
     def count(self, histories: Iterable[History]) -> None:
         """Count every task of the map, in the order of their indices."""
@@ -238,6 +248,7 @@ class Census:
         """Count several attempts of one task; ``home`` is the cohort of the one that is shown."""
         accepted = shown.number == history.accepted
         seen: set[CohortKey] = set()
+        recovered: set[CohortKey] = set()
         for attempt in history.attempts:
             cohort = home if attempt is shown else self._cohort(attempt, level)
             cohort.add(history, attempt)
@@ -250,8 +261,11 @@ class Census:
                     cohort.elsewhere += 1
                     if accepted and not cohort.succeeded and _came_after(shown, attempt):
                         cohort.recovered[home.key] += 1
+                        recovered.add(cohort.key)
             if attempt.trail is not None:
                 self._count_reads(cohort, attempt, history)
+        if len(seen) > 1:
+            self.several[Several(frozenset(seen), home.key, frozenset(recovered))] += 1
 
     def _count_reused(self, found: Reused) -> None:
         around, origin = self._circumstances[found.made.context], found.origin

@@ -241,8 +241,8 @@ class MapNodes:
             changed += cohort.changed
             hosts |= cohort.hosts
             jobs |= cohort.jobs
-            for key, tasks in cohort.recovered.items():
-                recovered[self.cohort(self.summary.by_key[key]).localpart] += tasks
+        for into, tasks in part.recovered.items():
+            recovered[self.cohort(self.summary.by_key[into]).localpart] += tasks
         key = part.first.key
         pooled = None
         if part.tail:

@@ -95,6 +95,7 @@ class _Counted:
         self.repeated = 0
         self.replaced = Counter[str]()
         self.alike = Counter[str]()
+        self.recovered = Counter[str]()
 
     def add(self, one: dict[str, object]) -> None:
         self.counts["attempts"] += 1
@@ -184,6 +185,7 @@ class Tally:
         accepted = fields["state"] == "succeeded"
         home = self._node(cohort_of_fields(fields, level))
         seen: set[str] = set()
+        recovered: set[str] = set()
         for one in attempts:
             self._attempts += 1
             node = self._node(cohort_of_fields(one, level))
@@ -195,6 +197,9 @@ class Tally:
             counted.counts["tasks"] += node not in seen
             seen.add(node)
             succeeded = one["outcome"] == Outcome.SUCCEEDED.word
+            if accepted and home is not None and not succeeded and node not in recovered and _came_after(fields, one):
+                recovered.add(node)
+                counted.recovered[home] += 1
             if one is fields and accepted:
                 counted.counts["accepted"] += 1
                 self._noresult += fields["result"] is None
@@ -309,6 +314,9 @@ def _differences(view: View, cohort: str, counted: _Counted) -> Iterator[str]:
             yield f"{short(cohort)}: {name} is {view.text(cohort, name)} on the page, {text} by the records"
     if view.texts(cohort, "failure") != counted.failed():
         yield f"{short(cohort)}: its failures are others by the records"
+    into = listed({encode({"into": short(node), "tasks": n}): n for node, n in counted.recovered.items()})
+    if view.texts(cohort, "recovery") != sorted(into):
+        yield f"{short(cohort)}: others of its tasks recovered by the records"
     made = [n for n in view.backwards("prov:wasGeneratedBy", cohort) if n in view.typed("SupersededResults")]
     said = [(view.number(n, "memberCount"), view.number(n, "sameDigest")) for n in made]
     if said != ([(counted.superseded, counted.repeated)] if counted.superseded else []):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provrun.core.answers import AcceptanceRecord, SubmissionRecord
@@ -11,7 +12,7 @@ from provrun.core.commitment import NO_TASKS, MapCommitment
 from provrun.core.history import Use
 from provrun.core.records import MapRecord
 from provrun.core.states import State
-from provrun.export.census import Census, Cohort, Named, Taken
+from provrun.export.census import Census, Cohort, Named, Several, Taken
 from provrun.export.parameters import Parameters
 
 MOST_SUBMISSIONS = 16
@@ -26,6 +27,9 @@ class Part:
     tail: bool
     use: Use
     position: int | None
+    twice: Mapping[str, int] = field(default_factory=dict)
+    """Of counts of distinct tasks what the cohorts of a tail count more than once."""
+    recovered_twice: Mapping[CohortKey, int] = field(default_factory=dict)
 
     @property
     def first(self) -> Cohort:
@@ -39,7 +43,16 @@ class Part:
 
     def total(self, name: str) -> int:
         """Add up a count over its cohorts."""
-        return sum(int(getattr(cohort, name)) for cohort in self.cohorts)
+        return sum(int(getattr(cohort, name)) for cohort in self.cohorts) - self.twice.get(name, 0)
+
+    @property
+    def recovered(self) -> Counter[CohortKey]:
+        """Count the tasks that recovered, by the cohort into which they did."""
+        found = Counter[CohortKey]()
+        for cohort in self.cohorts:
+            found.update(cohort.recovered)
+        found.subtract(self.recovered_twice)
+        return found
 
     @property
     def started(self) -> int | None:
@@ -170,6 +183,21 @@ def pool(cohorts: Iterable[Cohort]) -> list[tuple[tuple[Cohort, ...], bool]]:
     """Give published cohorts in order, and of each whether it is a tail of many."""
     in_order = ordered(cohorts, key=lambda c: c.key, first=lambda c: c.first)
     return pooled(in_order, key=lambda c: c.key, attempts=lambda c: c.attempts)
+
+
+def counted_twice(
+    cohorts: Sequence[Cohort], several: Mapping[Several, int]
+) -> tuple[Counter[str], Counter[CohortKey]]:
+    """Give what the cohorts of a tail count more than once: of counts of tasks, and of those that recovered."""
+    pooled = {cohort.key for cohort in cohorts}
+    twice, recovered = Counter[str](), Counter[CohortKey]()
+    for one, tasks in several.items():
+        if mine := one.cohorts & pooled:
+            twice["tasks"] += tasks * (len(mine) - 1)
+            twice["elsewhere"] += tasks * (len(mine - {one.home}) - (one.home not in pooled))
+        if came := one.recovered & pooled:
+            recovered[one.home] += tasks * (len(came) - 1)
+    return twice, recovered
 
 
 def choose_exemplars(parts: Sequence[Part], most: int = 8) -> list[Named]:

@@ -252,6 +252,7 @@ NUMBERS: list[tuple[str, Callable[[Page], None]]] = [
     ("superseded", lambda p: p.raise_("superseded.scan.0", "memberCount")),
     ("superseded alike", lambda p: p.raise_("superseded.scan.0", "sameDigest")),
     ("what failed", lambda p: p.set(_failed_of(p), "failure", '{"class":"exit","count":5,"detail":2}')),
+    ("who recovered", lambda p: p.set(_failed_of(p), "recovery", '{"into":"cohort.scan.1","tasks":5}')),
     ("no result", lambda p: p.raise_("map.scan", "noResult")),
     ("the largest parameter", lambda p: p.set("parameter.scan.0", "maximum", "100")),
     ("distinct parameters", lambda p: p.raise_("parameter.scan.0", "distinct")),

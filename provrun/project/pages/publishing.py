@@ -22,7 +22,7 @@ from provrun.export.document import Built, Figure, Told, build
 from provrun.export.exemplars import Exemplar
 from provrun.export.formats import FORMATS
 from provrun.export.laws import require
-from provrun.export.summary import Part, Summary, additions, choose_exemplars, pool
+from provrun.export.summary import Part, Summary, additions, choose_exemplars, counted_twice, pool
 from provrun.export.things import Captured, Known
 from provrun.project.pages.committing import Committing, Planted, secret_of
 from provrun.project.pages.leaf_files import LeavesFile, leaves_file
@@ -32,7 +32,6 @@ from provrun.store.summaries import Summaries, brought
 
 if TYPE_CHECKING:
     from provrun.core.records import MapRecord
-    from provrun.export.census import Cohort
     from provrun.project.project import Project
 
 
@@ -117,7 +116,7 @@ def summarised(
             census.count(summaries.histories(record.id))
         if census.standing is not None:
             standings[record.id] = census.standing
-        parts = _parts(summaries, record, list(census.cohorts.values()))
+        parts = _parts(summaries, record, census)
         summary = Summary(
             record, census, parts, submissions, choose_exemplars(parts),
             summaries.own_inputs(record.id),
@@ -164,15 +163,16 @@ def _folder(project: Project, record: MapRecord) -> str | None:
     return folder.relative_to(code.root).as_posix()
 
 
-def _parts(summaries: Summaries, record: MapRecord, cohorts: Sequence[Cohort]) -> list[Part]:
+def _parts(summaries: Summaries, record: MapRecord, census: Census) -> list[Part]:
     """Order and pool cohorts, give those that stand for tasks a position, and measure what they used."""
     parts: list[Part] = []
     position = 0
-    for number, (members, tail) in enumerate(pool(cohorts)):
+    for number, (members, tail) in enumerate(pool(census.cohorts.values())):
         contexts = sorted({context for cohort in members for context in cohort.contexts})
         use = summaries.use(record.id, contexts, sorted({cohort.key.outcome for cohort in members}))
         shown = any(cohort.shown for cohort in members)
-        parts.append(Part(number, members, tail, use, position if shown else None))
+        twice = counted_twice(members, census.several) if tail else ({}, {})
+        parts.append(Part(number, members, tail, use, position if shown else None, *twice))
         position += shown
     return parts
 
