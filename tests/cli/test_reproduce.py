@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fixtures.cli import Cli, Done
+from fixtures.launchers import Launcher
 from fixtures.repositories import commit_all, git
 from fixtures.runs import until
 
@@ -53,6 +54,16 @@ def fragile(x):
 SCRIPT = """
 read -r factor < data.txt
 echo "{\\"y\\": $(( $1 * factor ))}" > "out.$1.json"
+"""
+RANKS = """
+import sys
+
+from mpi4py import MPI
+
+world = MPI.COMM_WORLD
+total = world.reduce(world.rank * int(sys.argv[1]))
+if world.rank == 0:
+    print([world.size, total])
 """
 
 
@@ -290,6 +301,18 @@ def test_tasks_have_the_cores_ranks_and_limits_that_they_had(study: Cli) -> None
         narrow = study("reproduce", name, "--slots", "1", "--json", **launcher)
         assert (narrow.exit, set(verdicts(narrow).values())) == (1, {"could not be run"})
         assert all("--slots" in why for why in whys(narrow))
+
+
+def test_ranks_of_mpi_run_again(study: Cli, reader: Path, mpi: Launcher) -> None:
+    (study.folder / "ranks.py").write_text(RANKS)
+    commit_all(study.folder, "ranks")
+    words = ["--ranks", "3", "--result", "stdout-json", "--", sys.executable, "ranks.py", "{x}"]
+    study("submit", "ranked", "--param", "x=1:3", *words)
+    assert study("run", "--slots", "3").exit == 0
+    page = [*exported(study, reader), "--repository", str(study.folder), "--slots", "3", "--json"]
+    done = study("reproduce", *page, at=reader)
+    assert (done.exit, set(verdicts(done).values())) == (0, {"reproduced"}), done.out + done.err
+    assert study("results", "ranked", "--json").json["results"][1]["result"] == [3, 6]
 
 
 @pytest.mark.parametrize(
