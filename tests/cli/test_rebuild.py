@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,32 @@ def test_an_installer_that_fails_is_quoted(author: Cli, reader: Cli, wheels: Pat
     done = reader(*words, "--rebuild", PIP_CONFIG_FILE=os.devnull, PIP_RETRIES="1", **away)
     assert (done.exit, set(verdicts(done).values())) == (1, {"could not be run"})
     assert all("cannot reach" in one["why"] and "127.0.0.1" in one["why"] for one in done.json["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        (b"evil @ https://127.0.0.1:9/evil.zip\n", "installing evil @ https://127.0.0.1:9/evil.zip"),
+        (b"\xff\xfe", "cannot be had: \ufffd\ufffd"),
+    ],
+)
+def test_what_a_strangers_list_says_is_told_before_it_is_done(
+    author: Cli, reader: Cli, wheels: Path, added: bytes, told: str
+) -> None:
+    ran(author, "plain", "--param", "x=1:3", "--function", "study.py:plain")
+    words = published(author, reader)
+    crate = reader.folder / "paper"
+    (listed,) = (crate / "environment").glob("*.requirements.txt")
+    listed.write_bytes(listed.read_bytes() + added)
+    metadata = json.loads((crate / "ro-crate-metadata.json").read_text())
+    (file,) = [one for one in metadata["@graph"] if one["@id"] == f"environment/{listed.name}"]
+    file["sha256"] = sha256(listed.read_bytes()).hexdigest()
+    file["contentSize"] = str(listed.stat().st_size)
+    (crate / "ro-crate-metadata.json").write_text(json.dumps(metadata))
+    done = reader(*words, "--rebuild", **served(wheels), PIP_RETRIES="0")
+    assert done.exit in (0, 1), done.out + done.err
+    lines = done.err.splitlines()
+    assert lines.index(told) < lines.index("running 2 tasks again")
 
 
 def test_a_page_alone_has_no_list_of_packages(author: Cli, reader: Cli) -> None:

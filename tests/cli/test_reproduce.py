@@ -46,6 +46,14 @@ def patient(x):
     return x
 
 
+def long(x):
+    return {"text": "z" * 200_000}
+
+
+def size(text):
+    return len(text)
+
+
 def fragile(x):
     if os.environ.get("BROKEN"):
         raise ValueError("it is broken")
@@ -152,6 +160,16 @@ def test_a_map_of_the_project_is_compared_with_what_the_registry_has(chain: Cli)
     assert (done.exit, verdicts(done)) == (0, {"summary/0": "reproduced", "summary/1": "reproduced"})
     assert "that they read" not in done.err  # their values are at hand
     assert sorted(path.name for path in (chain.folder / ".provrun").rglob("*")) == before
+
+
+def test_results_in_a_crate_may_be_long(study: Cli, reader: Path) -> None:
+    study("submit", "long", "--param", "x=0:2", "--function", "study.py:long")
+    study("submit", "size", "--each", "long", "--function", "study.py:size")
+    assert study("run").exit == 0
+    crate = str(reader / "crate")
+    assert study("export", "--format", "crate", "-o", crate).exit == 0
+    done = study("reproduce", crate, "--map", "size", "--repository", str(study.folder), "--json", at=reader)
+    assert (done.exit, verdicts(done)) == (0, {"size/0": "reproduced", "size/1": "reproduced"}), done.err
 
 
 def test_a_planted_result_is_found_though_the_page_holds(chain: Cli, reader: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -73,7 +74,8 @@ class InCrate:
     def lock(self, environment: str) -> str | None:
         """Give the list of an environment's software."""
         with suppress(OSError):
-            return (self._folder / "environment" / f"{environment[:16]}.requirements.txt").read_text()
+            path = self._folder / "environment" / f"{environment[:16]}.requirements.txt"
+            return path.read_text(encoding="utf-8", errors="replace")
         return None
 
     def result(self, map: str, index: int, number: int, digest: str, params: Mapping[str, Value]) -> Made | None:
@@ -97,10 +99,11 @@ class InCrate:
 
 
 def _table(path: Path) -> dict[int, dict[str, str]]:
+    csv.field_size_limit(sys.maxsize)  # a result may be longer than what this module takes for a mistake
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {int(row["index"]): row for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, csv.Error):
         return {}
 
 

@@ -142,6 +142,9 @@ class Environments:
             f"rebuilding environment {digest[:12]}: {listed.implementation} {listed.python}, "
             f"{len(listed.requirements)} packages"
         )
+        for line in listed.requirements.values():
+            if " @ " in line:  # which comes from no index that this pip is set up for
+                self._tell(f"installing {line}")
         program = find_python(listed.implementation, listed.python)
         lacking = [] if program else [f"{listed.implementation} {listed.python}"]
         lacking += sorted(text for name, text in listed.others.items() if own is None or name != own.name)
