@@ -156,8 +156,7 @@ class MapNodes:
         sources = [self.params]
         if part.position is not None:
             group = self.params_of(part)
-            own_statistics = part.first.params if not part.tail else None
-            self._parameters(group, own_statistics, part.total("shown"), position=part.position, commitment=commitment)
+            self._parameters(group, part.params, part.total("shown"), position=part.position, commitment=commitment)
             page.used(name, group)
             sources = [group]
         if elsewhere := part.total("elsewhere"):

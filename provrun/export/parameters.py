@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from provrun.core.canonical import encode
@@ -71,10 +71,29 @@ class Parameter:
             self.full = self._distinct >= self.most
         if kind is int or kind is float or kind is _Zero:
             number = cast("int | float", value)
-            if self.minimum is None or number < self.minimum or _stands_for(number, self.minimum):
-                self.minimum = number
-            if self.maximum is None or number > self.maximum or _stands_for(number, self.maximum):
-                self.maximum = number
+            self._reach(number)
+
+    def _reach(self, number: int | float) -> None:
+        if self.minimum is None or number < self.minimum or _stands_for(number, self.minimum):
+            self.minimum = number
+        if self.maximum is None or number > self.maximum or _stands_for(number, self.maximum):
+            self.maximum = number
+
+    def include(self, other: Parameter) -> None:
+        """Count all values that another has counted."""
+        self.count += other.count
+        self.kinds |= other.kinds
+        self.non_finite += other.non_finite
+        for number in (other.minimum, other.maximum):
+            if number is not None:
+                self._reach(number)
+        for kind, items in other._seen.items():
+            seen = self._seen.setdefault(kind, set())
+            for item in items - seen:
+                if not self.full:
+                    seen.add(item)
+                    self._distinct += 1
+                    self.full = self._distinct >= self.most
 
     @property
     def distinct(self) -> int:
@@ -115,6 +134,16 @@ class Parameters:
             if found is None:
                 found = self.by_name[name] = Parameter(self.most)
             found.add(value)
+
+
+def merged(parts: Iterable[Parameters]) -> Parameters:
+    """Give the statistics of all tasks of some parts."""
+    whole = Parameters()
+    for part in parts:
+        whole.members += part.members
+        for name, found in part.by_name.items():
+            whole.by_name.setdefault(name, Parameter(whole.most)).include(found)
+    return whole
 
 
 class Additions:

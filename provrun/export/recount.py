@@ -257,9 +257,9 @@ def _added(view: View, map: Mapped) -> list[tuple[str, int]]:
 
 
 def _described_groups(view: View, map: Mapped) -> Iterator[str]:
-    """Give the groups whose parameters a page describes: of one unsuccessful cohort, and of unattempted tasks."""
+    """Give the groups whose parameters a page describes: those of unsuccessful cohorts, and the unattempted."""
     for group in map.groups:
-        cohorts = [n for n in view.backwards("commitment", group.node) if n in view.typed("Cohort")]
+        cohorts = [n for n in view.backwards("commitment", group.node) if n in view.typed("Cohort", "TailCohort")]
         if group.kind == "unattempted" or any(view.text(n, "outcome") != Outcome.SUCCEEDED.word for n in cohorts):
             yield group.node
 

@@ -13,7 +13,7 @@ from provrun.core.history import Use
 from provrun.core.records import MapRecord
 from provrun.core.states import State
 from provrun.export.census import Census, Cohort, Named, Several, Taken
-from provrun.export.parameters import Parameters
+from provrun.export.parameters import Parameters, merged
 
 MOST_SUBMISSIONS = 16
 
@@ -53,6 +53,12 @@ class Part:
             found.update(cohort.recovered)
         found.subtract(self.recovered_twice)
         return found
+
+    @property
+    def params(self) -> Parameters | None:
+        """Give statistics of the parameters of an unsuccessful cohort's, or tail's, group."""
+        found = [cohort.params for cohort in self.cohorts if cohort.params is not None]
+        return merged(found) if found else None
 
     @property
     def started(self) -> int | None:
@@ -211,8 +217,3 @@ def choose_exemplars(parts: Sequence[Part], most: int = 8) -> list[Named]:
         if named is not None and len(chosen) < most:
             chosen.setdefault(named.task, named)
     return list(chosen.values())
-
-
-def merged(parameters: Sequence[Parameters | None]) -> Parameters | None:
-    """Give the statistics of a part that has them: of a tail only where it is a single cohort."""
-    return parameters[0] if len(parameters) == 1 else None

@@ -11,10 +11,18 @@ from provrun.export.parameters import Parameter
 VALUES = [1, 1.0, 0, -0.0, 0.0, True, "1", None, math.nan, -math.inf, [1], {"a": 1.0}, 1.5]
 
 
-def told(values: list[object]) -> tuple[object, ...]:
-    found = Parameter()
+def counted(values: list[object], most: int = 100) -> Parameter:
+    found = Parameter(most)
     for value in values:
         found.add(value)
+    return found
+
+
+def told(values: list[object]) -> tuple[object, ...]:
+    return said(counted(values))
+
+
+def said(found: Parameter) -> tuple[object, ...]:
     return (
         found.count, found.distinct, found.kinds, encode(found.minimum), encode(found.maximum), found.non_finite,
         found.values(),
@@ -33,3 +41,15 @@ def test_statistics_are_the_same_in_any_order() -> None:
     for seed in range(200):
         random.Random(seed).shuffle(shuffled)
         assert told(shuffled) == first
+
+
+def test_statistics_of_parts_make_those_of_the_whole() -> None:
+    values: list[object] = [*VALUES, *VALUES]
+    for seed in range(200):
+        random.Random(seed).shuffle(values)
+        place, most = seed % len(values), 3 + seed % 12
+        both = counted(values[:place], most)
+        both.include(counted(values[place:], most))
+        whole = counted(values, most)
+        assert (said(both)[:-1], both.full) == (said(whole)[:-1], whole.full)
+        assert whole.full or both.values() == whole.values()

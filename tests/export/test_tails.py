@@ -51,5 +51,10 @@ def test_a_task_with_several_attempts_in_a_tail_is_one_task_of_it(
         for use in graph.objects(tail, PROV.qualifiedUsage)
     }
     assert str(read["params.scan"]) == "1"  # one of them stands elsewhere
+    (group,) = (node for node in graph.objects(tail, PROV.used) if (node, PR.position, None) in graph)
+    (described,) = graph.objects(group, PR.parameter)  # where those lie that failed for good
+    assert {name: str(graph.value(described, PR[name])) for name in ("count", "minimum", "maximum")} == {
+        "count": "1", "minimum": "186", "maximum": "186",
+    }
     assert verify(page, leaves=leaves).problems == []
     stranger.check(page, leaves)
