@@ -85,7 +85,8 @@ def make_environment(
     """
     pip = _pip(folder)
     bare = ["--without-pip"] if pip[0] == sys.executable else []
-    made = _run([python, "-m", "venv", *bare, str(folder)])
+    # Isolated: in the folder where this is called a module may lie that is called like one of Python's.
+    made = _run([python, "-I", "-m", "venv", *bare, str(folder)])
     if made.returncode:
         raise CannotInstall(f"a virtual environment cannot be made: {_why(made)}", value=python)
     addresses = [line for line in requirements.values() if " @ " in line]
@@ -122,7 +123,7 @@ def own_variables() -> dict[str, str]:
 def check_import(python: str, package: str, modules: Sequence[str]) -> None:
     """Raise `CannotInstall` unless a Python can import modules, with ``package`` as the last folder it looks in."""
     text = f"import sys; sys.path.append({package!r}); import {', '.join(modules)}"
-    done = _run([python, "-c", text])
+    done = _run([python, "-I", "-c", text])
     if done.returncode:
         raise CannotInstall(f"{modules[0].partition('.')[0]} cannot run in it: {_why(done)}", value=python)
 

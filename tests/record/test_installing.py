@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.pythons import NEEDED, make_python, make_wheel, pack_installed
-from provrun.record.installing import CannotInstall, find_python, make_environment
+from provrun.record.installing import CannotInstall, check_import, find_python, make_environment, python_of
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 MINOR = ".".join(map(str, sys.version_info[:2]))
@@ -42,6 +42,14 @@ def test_a_python_that_cannot_make_an_environment_is_quoted(tmp_path: Path) -> N
         make_environment(tmp_path / "made", str(broken), {})
     with pytest.raises(CannotInstall, match="does not run"):
         make_environment(tmp_path / "made", str(tmp_path / "nothing"), {})
+
+
+def test_no_module_of_the_folder_where_it_is_called_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("venv", "argparse", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('another one')\n")
+    monkeypatch.chdir(tmp_path)
+    assert make_environment(tmp_path / "made", sys.executable, {}) == []
+    check_import(python_of(tmp_path / "made"), str(tmp_path), ["json"])
 
 
 def test_where_provrun_has_no_pip_the_environment_brings_its_own_for_a_while(tmp_path: Path) -> None:
