@@ -70,7 +70,7 @@ def claim(
         if past:
             found.sort(key=lambda row: _urgency(past.get(row[0], _NOTHING), row[0]))
         flowing = reading.flowing(db, run.map, [(row[0], row[4]) for row in found])
-        for row, (reads, trail) in zip(found, flowing, strict=False):
+        for row, (reads, trail) in zip(found, flowing, strict=True):
             took, outlived, losses = past.get(row[0], _NOTHING)
             claimed.append(
                 Claimed(
