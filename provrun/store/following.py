@@ -169,10 +169,12 @@ class Follower(Folding):
             return self._log is None
         operation = operations.CloseLog()
         while self._log is not None:
-            self.fold()
+            whole = self.fold()
             log = self._log
             if log is None:
                 break
+            if not whole:
+                return False
             with suppress(LogIsClosed, LogIsOpen):
                 if self._try(log, operation, operations.written([operation])) is None:
                     continue

@@ -38,6 +38,18 @@ def test_a_damaged_entry_is_waited_for_and_mended_by_who_has_it(group: Group) ->
     assert group.others[1].fold() and group.others[1].map_names() == ["scan"]
 
 
+def test_a_log_is_not_closed_over_a_damaged_entry(group: Group) -> None:
+    of(group.others[0]).submit("scan", grid(x=2))
+    path = group.loose(group.others[0].position)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert not group.home.finish()
+    assert group.home.position is not None
+    path.write_bytes(whole)
+    assert group.home.finish() and group.home.map_names() == ["scan"]
+    group.others.clear()
+
+
 def test_a_change_behind_a_damaged_entry_waits_and_then_says_so(sqlite_url: str, tmp_path: Path) -> None:
     Registry.create(sqlite_url).close()
     with closing(Group(sqlite_url, tmp_path, 1)) as group:
