@@ -21,6 +21,7 @@ from provrun.run.pinned import Pinned
 from provrun.run.seats import Seat, Seats
 from provrun.run.site import Desk, Site
 from provrun.run.uses import Programs, Uses
+from provrun.run.versions import is_own_script
 
 if TYPE_CHECKING:
     from provrun.run.parallel import TaskLauncher
@@ -263,7 +264,8 @@ class CommandRecipe:
     def _add_program(self, word: str) -> str | None:
         """Take note of a program; give its path if it is new.
 
-        One that is named by a path is not asked for its version: it may be somebody's own, and do whatever it does.
+        One that is named by a path, or is a script of this user's, is not asked for its version: it does whatever it
+        does.
         """
         try:
             path = self._find(word)
@@ -272,7 +274,8 @@ class CommandRecipe:
         if path in self._programs.paths:
             return None
         try:
-            self._programs.paths[path] = os.path.samefile(self._find(os.path.basename(word)), path)
+            found = os.path.samefile(self._find(os.path.basename(word)), path)
+            self._programs.paths[path] = found and not is_own_script(path)
         except (CannotStart, OSError):
             self._programs.paths[path] = False
         return path

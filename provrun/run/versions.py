@@ -19,6 +19,7 @@ from provrun.run.files import Seen
 
 _PATIENCE = 3.0  # seconds; what takes longer has begun to do something else
 _LONGEST = 200
+_INSTALLED = ("pyvenv.cfg", "conda-meta")  # what environments have beside their programs' folder
 _READ = 4096
 _MOST = 1 << 20  # bytes that a program may write to a file, its answer included
 
@@ -50,6 +51,19 @@ class Versions:
             then()
 
         self._asides.run(lambda: msgspec.msgpack.encode(ask_all([path for path, _ in unknown], environment)), learn)
+
+
+def is_own_script(path: str) -> bool:
+    """Tell whether a program is a script of this user's that no installer of environments has put there.
+
+    Few scripts look at their arguments before they begin. Raises OSError if it cannot be read.
+    """
+    path = os.path.realpath(path)
+    with open(path, "rb") as file:
+        if file.read(2) != b"#!" or os.fstat(file.fileno()).st_uid != os.geteuid():
+            return False
+    place = os.path.dirname(os.path.dirname(path))
+    return not any(os.path.exists(os.path.join(place, mark)) for mark in _INSTALLED)
 
 
 def ask_all(paths: Sequence[str], environment: Mapping[bytes, bytes]) -> list[str | None]:

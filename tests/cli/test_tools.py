@@ -42,7 +42,10 @@ class Lab:
 @pytest.fixture
 def lab(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Two tasks by the first version of a program, and two more by the second."""
-    made = Lab(cli, tmp_path_factory.mktemp("bin"))
+    environment = tmp_path_factory.mktemp("environment")
+    (environment / "conda-meta").mkdir()
+    (environment / "bin").mkdir()
+    made = Lab(cli, environment / "bin")
     made.build("1.0")
     assert made("submit", "scan", "--param", "x=0:2", "--shell", "--", "echo {x} | sort | solve {x}").exit == 0
     assert made("run").exit == 0

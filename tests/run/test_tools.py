@@ -20,8 +20,10 @@ Program = Callable[[str, str], Path]
 
 @pytest.fixture
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """Write a program into a folder that is on the path of `at`."""
-    folder = tmp_path_factory.mktemp("bin")
+    """Write a program into an environment whose programs are on the path of `at`."""
+    folder = tmp_path_factory.mktemp("environment") / "bin"
+    folder.mkdir()
+    (folder.parent / "conda-meta").mkdir()
 
     def written(name: str, text: str) -> Path:
         path = folder / name
@@ -80,6 +82,15 @@ def test_programs_of_a_file_of_lines_are_known_when_the_results_of_their_tasks_a
     for result, names in zip(results, ({"solve"}, {"late", "tail", "sleep"}, {"head", "late"}), strict=True):
         assert names <= by_number[result.loaded_after or result.loaded]
     assert tools(at)["late"].version == "late 3"
+
+
+def test_a_script_of_ones_own_is_never_started_to_ask_for_its_version(at: Driver, program: Program) -> None:
+    log = program("own", 'echo "run $*" >>"$0.log"\necho 1').with_name("own.log")
+    (log.parents[1] / "conda-meta").rmdir()
+    at.command("own", "{x}", params=[{"x": x} for x in range(3)])
+    tool = tools(at)["own"]
+    assert (tool.version, len(tool.sha256)) == (None, 64)
+    assert sorted(log.read_text().splitlines()) == ["run 0", "run 1", "run 2"]
 
 
 def test_a_program_that_is_named_by_its_path_is_never_started_to_ask_for_its_version(
