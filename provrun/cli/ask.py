@@ -181,7 +181,7 @@ def _lines(document: Document) -> str:
         if isinstance(value, list) and all(isinstance(each, dict) for each in value):
             lines.append(f"  {name}:")
             lines += [f"    {_flat(each)}" for each in value]
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and "$blob" not in value:
             lines.append(f"  {name}: {_flat(value)}")
         elif isinstance(value, str) and "\n" in value:
             lines += [f"  {name}:", *(f"    {each}" for each in value.rstrip().splitlines())]
@@ -195,4 +195,6 @@ def _flat(value: Mapping[str, object]) -> str:
 
 
 def _word(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    from provrun.query.labels import readable
+
+    return value if isinstance(value, str) else readable(json.dumps(value, ensure_ascii=False))

@@ -145,11 +145,12 @@ def _keys(head: list[Row]) -> list[str]:
 
 def _cell(row: Row, column: str) -> object:
     from provrun.core.canonical import encode as canonical
+    from provrun.query.labels import readable
 
     found = _value(row, column)
     if not isinstance(found, dict | list):
         return found
-    text = canonical(found)
+    text = readable(canonical(found))
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 

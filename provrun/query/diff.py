@@ -12,6 +12,7 @@ from provrun.core.code import CapturedCode
 from provrun.core.environment import Environment
 from provrun.core.records import REUSED, AttemptRecord, MapRecord, TaskRecord
 from provrun.errors import UsageError
+from provrun.query.labels import readable
 from provrun.query.resolving import (
     AttemptSubject,
     CodeSubject,
@@ -230,5 +231,5 @@ def difference_line(difference: Difference) -> str:
 def _shown(value: object) -> str:
     if value is None:
         return "-"
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else readable(msgspec.json.encode(value).decode())
     return short(text) if len(text) in (40, 64) and not set(text) - set("0123456789abcdef") else text

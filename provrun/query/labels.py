@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from provrun.core.answers import AcceptanceRecord
 from provrun.core.canonical import decode
 from provrun.core.code import Code
@@ -12,12 +14,23 @@ from provrun.core.units import format_duration, format_size
 from provrun.query.rows import moment, short
 
 LONGEST = 100
+_BLOB = re.compile(r'\{"\$blob": ?\{"digest": ?"([0-9a-f]{64})", ?"format": ?"(\w+)", ?"size": ?(\d+)\}\}')
 
 
 def clipped(text: str, longest: int = LONGEST) -> str:
     """Shorten text to one line of a tree or table."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def readable(text: str) -> str:
+    """Name in JSON of results what is kept elsewhere as a person knows it: by its format, size and first digits."""
+    return _BLOB.sub(lambda found: f"<{found[2]}, {format_size(int(found[3]))}, sha256:{short(found[1])}>", text)
+
+
+def result_line(text: str, longest: int = LONGEST) -> str:
+    """Write a result, given as canonical JSON."""
+    return f"result {clipped(readable(text), longest)}"
 
 
 def code_line(code: Code) -> str:

@@ -73,7 +73,7 @@ class Up(Tracer):
         if attempt is None:
             return self.unended(map, shown, id)
         accepted = attempt.number == task.accepted
-        result = f"  result {labels.clipped(attempt.result, 70)}" if accepted and attempt.result is not None else ""
+        result = f"  {labels.result_line(attempt.result, 70)}" if accepted and attempt.result is not None else ""
         detail: dict[str, object] = {
             "task": id, "state": task.state.word, "result": decode_json(attempt.result) if accepted else None,
             "result_digest": attempt.result_digest.hex() if accepted and attempt.result_digest else None,

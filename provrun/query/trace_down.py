@@ -83,7 +83,7 @@ class Down(Tracer):
         id = f"{map.name}/{shown.task.index}"
         attempt = shown.attempt
         accepted = attempt is not None and attempt.number == shown.task.accepted
-        result = f"  result {labels.clipped(attempt.result, 70)}" if accepted and attempt and attempt.result else ""
+        result = f"  {labels.result_line(attempt.result, 70)}" if accepted and attempt and attempt.result else ""
         detail: dict[str, object] = {"task": id, "state": shown.task.state.word}
         if not self.graph.add(Node(id, "task", f"{id}  {shown.task.state.word}{result}", detail)):
             return id

@@ -9,7 +9,7 @@ from provrun.core.answers import Shown
 from provrun.core.records import AttemptRecord, MapRecord
 from provrun.core.states import Outcome, State
 from provrun.query.facts import Facts
-from provrun.query.labels import attempt_line, clipped, merged_line
+from provrun.query.labels import attempt_line, merged_line, result_line
 from provrun.query.rows import moment
 from provrun.query.situations import Situation
 from provrun.query.view import View
@@ -48,7 +48,7 @@ class _Superseded(Situation[AttemptFacts]):
     def details(self, facts: AttemptFacts) -> Iterable[str]:
         yield attempt_line(facts.ref, facts.attempt)
         if facts.attempt.result is not None:
-            yield f"its result, kept: {clipped(facts.attempt.result)}"
+            yield f"its {result_line(facts.attempt.result)} is kept"
         if facts.successor is not None:
             yield attempt_line(f"{facts.task_ref}#{facts.successor.number}", facts.successor)
 

@@ -8,7 +8,7 @@ from provrun.core.answers import ContextRecord
 from provrun.core.states import Outcome, State
 from provrun.core.units import format_duration, format_size
 from provrun.query.facts import FEW, Facts
-from provrun.query.labels import acceptance_line, attempt_line, clipped, code_line, merged_line, origin_ref
+from provrun.query.labels import acceptance_line, attempt_line, clipped, code_line, merged_line, origin_ref, result_line
 from provrun.query.rows import moment, short
 from provrun.query.situations import Situation, only, times
 from provrun.query.staleness import Change
@@ -271,7 +271,7 @@ class Reused(Situation[Facts]):
         if facts.view.maker(facts.ended, facts.origin) is None:
             yield f"{facts.origin.map} is not there any more; what it used and gave is kept here"
         if facts.ended.result is not None:
-            yield f"result {clipped(facts.ended.result)}"
+            yield result_line(facts.ended.result)
         yield f"to execute it all the same: provrun rerun {only(facts)} --force"
 
     def next(self, facts: Facts) -> str:
@@ -347,7 +347,7 @@ class Succeeded(Situation[Facts]):
         if (origin := facts.made_as.get(facts.ended.number)) is not None:
             yield merged_line(origin)
         if facts.ended.result is not None:
-            yield f"result {clipped(facts.ended.result)}"
+            yield result_line(facts.ended.result)
 
     def next(self, facts: Facts) -> str:
         return f"provrun trace {facts.ref}"

@@ -49,8 +49,9 @@ def _position(dialect: str) -> str:
 
 
 def _elsewhere(within: Within, dialect: str) -> list[str]:
-    """Let results pass that are kept elsewhere, or hold something that is."""
-    return [f"""{_position(dialect)}(a.result, '"$') > 0"""] if within == "result" else []
+    """Let results pass that are JSON kept elsewhere."""
+    place = f"{_position(dialect)}(a.result,"
+    return [f"""{place} '{{"$blob":') = 1 and {place} '"format":"json"') > 0"""] if within == "result" else []
 
 
 def _number(place: str, key: str, sign: str, bound: float, dialect: str) -> tuple[str, list[object]]:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from fixtures.lab import Dependency, Fate, Lab, double, fails, gives, xs
+from provrun.core.canonical import Blob
 from provrun.core.code import Code
 from provrun.core.environment import Environment, Package
 from provrun.core.records import JobRecord, Policy, Recipe
 from provrun.core.states import Outcome
 from provrun.errors import NotFound, UsageError
-from provrun.query.diff import Comparison, diff
+from provrun.project import asking
+from provrun.query.diff import Comparison, diff, difference_line
 from provrun.query.resolving import find_job, resolve
 from provrun.query.show import show
 
@@ -40,6 +42,17 @@ def test_two_tasks_differ_in_parameters_and_results(lab: Lab) -> None:
         "parameters.x": (1, 2), "result.value": ({"y": 2}, {"y": 4})
     }
     assert compared(lab, "scan/0", "scan/0").document()["equal"] is True
+
+
+def test_what_is_kept_elsewhere_is_named_by_what_it_is(lab: Lab) -> None:
+    lab.submit("scan", xs(0, 1))
+    blobs = [Blob({"digest": digit * 64, "format": "npy", "size": 2048}) for digit in "ab"]
+    lab.run("scan", lambda params, number: Fate(result={"psi": blobs[params["x"]]}))
+    first, second = ("<npy, 2K, sha256:" + digit * 12 + ">" for digit in "ab")
+    assert f'result {{"psi":{first}}}' in asking.why_text(lab.project, "scan/0")
+    assert f'scan/0  succeeded  result {{"psi":{first}}}' in asking.trace_text(lab.project, "scan/0")
+    lines = [difference_line(each) for each in compared(lab, "scan/0", "scan/1").differences]
+    assert f'result.value: {{"psi":{first}}} | {{"psi":{second}}}' in lines
 
 
 def test_two_attempts_differ_in_code_software_inputs_limits_and_outcome(lab: Lab) -> None:

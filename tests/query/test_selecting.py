@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fixtures.lab import Fate, Lab, fails, xs
+from provrun.core.canonical import Blob
 from provrun.core.conditions import parse
 from provrun.core.records import Dependency
 from provrun.core.states import Outcome
@@ -94,6 +95,16 @@ def test_a_key_that_some_results_have_is_known_though_nothing_fits(scan: Lab) ->
     assert scan.rows("scan", "y == 7") == scan.rows("scan", "deep.a < -1") == scan.rows("scan", "result.y > 100") == []
     with pytest.raises(Unnamed, match=r"anything named deep\.b"):
         scan.rows("scan", "deep.b > 1")
+
+
+def test_a_name_that_nothing_has_is_told_beside_a_thousand_arrays(lab: Lab) -> None:
+    lab.submit("scan", xs(*range(1100)))
+    array = Blob({"digest": "a" * 64, "format": "npy", "size": 320})
+    lab.run("scan", lambda params, number: Fate(result={"values": array} if params["x"] % 2 else array))
+    with pytest.raises(Unnamed, match="anything named valuess") as caught:
+        lab.rows("scan", "valuess > 3")
+    assert lab.rows("scan", "values > 3") == []
+    assert caught.value.next == "its parameters are x"
 
 
 def test_words_of_states_are_text_even_when_results_have_such_keys(lab: Lab) -> None:

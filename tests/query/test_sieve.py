@@ -33,6 +33,7 @@ RESULTS: list[Any] = [
     None, 3, "text", [1, 2], {"y": 1}, {"y": 0.1}, {"y": math.inf}, {"y": "gap"}, {"gap": 2, "y": None}, {"exit": 0},
     {"exit": "left"}, {"state": "failed", "y": -1}, {"stale": True}, {"index": 3}, {"deep": {"a": 1}}, {"deep.a": 2},
     {"seconds": 100}, {"node": "n1"}, {"y": "é" * 2500, "gap": 5}, {"n1": 4}, {"deep": {"y": 7}}, {"y": 10**400},
+    {"y": 0.25, "gap": 9, "long": "e" * 70_000},
 ]
 ENDS = [
     Fate(Outcome.EXIT, detail=3, error="no"), Fate(Outcome.SIGNAL, detail=9), Fate(Outcome.EXCEPTION, error="E"),
@@ -45,9 +46,9 @@ NAMES = [
 ]
 CONSTANTS = [
     "0", "1", "-1", "0.1", "0.10000000000000001", "3", "2", "9007199254740992", "9007199254740993", "1e308", "5e-324",
-    "inf", "-inf", "nan", "1" + "0" * 400, "true", "false", "null", "gap", "'1'", "failed", "pending", "succeeded",
-    "running", "exit", "timeout", "n1", "scan", "other", "'left'", "60", "1.5", "2048000", "100", "one", "y", "x",
-    "''", "'\u00e9'", "aaaaaaaa", "[1, failed, gap]", "[0.1, 3, exit]", "[]",
+    "0.25", "inf", "-inf", "nan", "1" + "0" * 400, "true", "false", "null", "gap", "'1'", "failed", "pending",
+    "succeeded", "running", "exit", "timeout", "n1", "scan", "other", "'left'", "60", "1.5", "2048000", "100", "one",
+    "y", "x", "''", "'\u00e9'", "aaaaaaaa", "[1, failed, gap]", "[0.1, 3, exit]", "[]",
 ]
 SIGNS = ["=", "!=", "<", "<=", ">", ">="]
 COMPARISONS = some.one_of(

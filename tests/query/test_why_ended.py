@@ -176,7 +176,7 @@ def test_a_result_superseded_by_a_rerun(lab: Lab) -> None:
     lab.run("scan", gives(2))
     answer = ask(lab, "scan/0#1")
     assert "attempt 2 stands for it now" in answer.because
-    assert "its result, kept: 1" in answer.details
+    assert "its result 1 is kept" in answer.details
     assert answer.next == "provrun diff scan/0#1 scan/0#2"
 
 
