@@ -71,7 +71,7 @@ class ExemplarNodes:
             # The whole holds every task; the group only those whose shown attempt lies in it.
             group = nodes.summary.by_key[key].position if attempt is shown else None
             page.member(nodes.params if group is None else nodes.params_of(part), params)
-            if attempt.outcome is Outcome.SUCCEEDED and attempt.result_digest is not None:
+            if attempt.outcome is Outcome.SUCCEEDED:
                 self._result(name, attempt, exemplar, sources, accepted=attempt.number == exemplar.accepted)
 
     def _inputs(
@@ -104,7 +104,7 @@ class ExemplarNodes:
         value = exemplar.results.get(attempt.number)
         nodes.things.first(result)
         page.entity(
-            result, ["Result"], digest=(attempt.result_digest or b"").hex(),
+            result, ["Result"], digest=None if attempt.result_digest is None else attempt.result_digest.hex(),
             value=None if value is None else _short(value),
         )
         page.generated(result, name)

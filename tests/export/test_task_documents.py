@@ -223,3 +223,14 @@ def test_what_makes_no_sense_of_tasks_is_refused(project: Project, study: Study,
     with pytest.raises(UsageError, match="of cohorts"):
         export(project, format=format, path=tmp_path / "graph", tasks=True)
     assert not (tmp_path / "graph").exists()
+
+
+def test_collections_have_as_many_members_as_they_say(lived: Project) -> None:
+    graph = Graph().parse(data=streamed(lived, "nt"), format="nt")
+    made = set(graph.subjects(RDF.type, PR.Results)) | set(graph.subjects(RDF.type, PR.SupersededResults))
+    parts = {node for node in made if graph.value(node, PR.partitionedInto) is None}
+    counted = {node: len(set(graph.objects(node, PROV.hadMember))) for node in parts}
+    assert counted == {node: int(str(graph.value(node, PR.memberCount))) for node in parts}
+    files = set(graph.subjects(RDF.type, PR.OutputFile))
+    outputs = lived.registry.database.one("select count(*) from artifact where role = 'output'")
+    assert outputs == (len(files),)
