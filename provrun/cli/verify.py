@@ -20,20 +20,31 @@ UNSOUND = 6
 @click.option(
     "--member", type=click.Path(path_type=Path, dir_okay=False), help="A proof that a task is among those of the page."
 )
+@click.option(
+    "--expand", type=click.Path(path_type=Path, dir_okay=False),
+    help="With --member: write the graph of this task, from the page and its record, as N-Triples.",
+)
 @click.option("--digest", metavar="HEX", help="The digest of the page as it was printed.")
-def verify(face: Face, page: Path | None, leaves: Path | None, member: Path | None, digest: str | None) -> int:
+def verify(
+    face: Face, page: Path | None, leaves: Path | None, member: Path | None, expand: Path | None, digest: str | None
+) -> int:
     """Check a published page, alone or with its records or a proof; without arguments the registry and its log.
 
     For a page no project is needed. Exits with 6 and names what does not hold, the first thing first; with 1 if it
     could not be checked.
     """
     if page is None:
-        if leaves or member or digest:
+        if leaves or member or expand or digest:
             raise UsageError("of which page?", next="provrun verify EXPORT --leaves FILE")
         return _registry(face)
+    if expand is not None and member is None:
+        raise UsageError(
+            "of which task?", value=str(expand), next="provrun verify EXPORT --member PROOF --expand FILE; "
+            "provrun prove makes a proof",
+        )
     from provrun.project.pages.verifying import verify as check
 
-    verdict = check(page, leaves=leaves, member=member, printed=digest)
+    verdict = check(page, leaves=leaves, member=member, printed=digest, expanded=expand)
     document = {
         "ok": not verdict.problems, "problems": verdict.problems, "digest": verdict.digest, "checked": verdict.checked,
     }

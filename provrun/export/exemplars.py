@@ -22,12 +22,12 @@ MOST_BYTES = 1024
 class Exemplar:
     """One task in full: its parameters, all its ended attempts and what each read and made.
 
-    ``reads`` gives for each attempt number the attempts whose results it read of maps on the page, as (map name, index,
-    number): of a reused result the one that made it.
+    ``params`` are None where they are not known whole. ``reads`` gives for each attempt number the attempts whose
+    results it read of maps on the page, as (map name, index, number): of a reused result the one that made it.
     """
 
     task: int
-    params: str
+    params: str | None
     accepted: int
     attempts: Sequence[Tried]
     results: dict[int, str | None]
@@ -54,7 +54,7 @@ class ExemplarNodes:
             params = page.r(f"{name.localpart}.params")
             around = self._places(attempt.context)
             key = cohort_of(attempt, around, self._level(exemplar.task))
-            part = nodes.summary.by_key[key]
+            part = nodes.part(key)
             page.activity(
                 name, ["Attempt"], started=attempt.started,
                 ended=None if attempt.started is None else attempt.started + (attempt.wall or 0),
@@ -69,7 +69,7 @@ class ExemplarNodes:
             sources = [params, *self._inputs(name, around, exemplar.artifacts.get(attempt.number, ()))]
             sources += self._reads(name, exemplar.reads.get(attempt.number, ()))
             # The whole holds every task; the group only those whose shown attempt lies in it.
-            group = nodes.summary.by_key[key].position if attempt is shown else None
+            group = part.position if attempt is shown else None
             page.member(nodes.params if group is None else nodes.params_of(part), params)
             if attempt.outcome is Outcome.SUCCEEDED:
                 self._result(name, attempt, exemplar, sources, accepted=attempt.number == exemplar.accepted)
@@ -105,12 +105,12 @@ class ExemplarNodes:
         nodes.things.first(result)
         page.entity(
             result, ["Result"], digest=None if attempt.result_digest is None else attempt.result_digest.hex(),
-            value=None if value is None else _short(value),
+            value=_short(value),
         )
         page.generated(result, name)
         for source in sources:
             page.derived(result, source)
-        part = nodes.summary.by_key[self._key(attempt, exemplar.task)]
+        part = nodes.part(self._key(attempt, exemplar.task))
         page.member(nodes.results_of(part) if accepted else nodes.superseded_of(part), result)
         for one in exemplar.artifacts.get(attempt.number, ()):
             if one.role == "output":
@@ -122,5 +122,5 @@ class ExemplarNodes:
         return cohort_of(attempt, self._places(attempt.context), self._level(task))
 
 
-def _short(text: str) -> str | None:
-    return text if len(text.encode()) <= MOST_BYTES else None
+def _short(text: str | None) -> str | None:
+    return text if text is not None and len(text.encode()) <= MOST_BYTES else None

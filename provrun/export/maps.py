@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.core.canonical import encode
-from provrun.core.cohorts import GroupKey
+from provrun.core.cohorts import CohortKey, GroupKey
 from provrun.export.census import ReadPart, Taken
 from provrun.export.commitments import add_commitments
 from provrun.export.page import Page
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from prov.identifier import QualifiedName
 
 MOST_LISTED = 16
+
+
+class Place(NamedTuple):
+    """Where a cohort stands: its number, and the position of its group, None without one."""
+
+    number: int
+    position: int | None
 
 
 class MapNodes:
@@ -33,15 +40,19 @@ class MapNodes:
         self.params = page.p(f"params.{self.name}")
         self.results = page.p(f"results.{self.name}")
 
-    def cohort(self, part: Part) -> QualifiedName:
+    def part(self, key: CohortKey) -> Part | Place:
+        """Give the published cohort in which those of a key lie."""
+        return self.summary.by_key[key]
+
+    def cohort(self, part: Part | Place) -> QualifiedName:
         """Name a cohort."""
         return self.page.p(f"cohort.{self.name}.{part.number}")
 
-    def params_of(self, part: Part) -> QualifiedName:
+    def params_of(self, part: Part | Place) -> QualifiedName:
         """Name the parameters of a cohort's group."""
         return self.page.p(f"params.{self.name}.{part.position}")
 
-    def results_of(self, part: Part) -> QualifiedName:
+    def results_of(self, part: Part | Place) -> QualifiedName:
         """Name the accepted results of a cohort."""
         return self.page.p(f"results.{self.name}.{part.position}")
 
@@ -53,7 +64,7 @@ class MapNodes:
         """Name a submission by its place; those beyond the first 16 share the last name."""
         return self.page.p(f"submission.{self.name}.{min(number, MOST_SUBMISSIONS)}")
 
-    def superseded_of(self, part: Part) -> QualifiedName:
+    def superseded_of(self, part: Part | Place) -> QualifiedName:
         """Name the results of a cohort that no longer count."""
         return self.page.p(f"superseded.{self.name}.{part.number}")
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from fixtures import stranger
+from fixtures.expanded import compare
 from fixtures.store_histories import Histories
 from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Environment
@@ -61,6 +62,7 @@ class PublishedHistories(Histories):
         export(project, path=page, leaves=leaves)
         assert page.read_bytes() == in_one_pass
         stranger.check(page, leaves)
+        compare(project, page, leaves)
         records = [json.loads(line) for line in leaves.read_bytes().splitlines()]
         self._recompute(project, records)
         member = records[len(records) // 2] if records else None

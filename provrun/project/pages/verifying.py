@@ -9,10 +9,11 @@ from typing import IO, NamedTuple
 
 from provrun.core.leaves import BadRecord, Record
 from provrun.core.merkle import Node, Tree, leaf_hash, unpack
-from provrun.errors import NotFound, ProvrunError, Unsound, UsageError
+from provrun.errors import NotFound, ProvrunError, StorageFailed, Unsound, UsageError
 from provrun.export.checks import wrong
+from provrun.export.expanding import expand
 from provrun.export.proofs import record_of, write_proof, wrong_proof
-from provrun.export.rdf import Triple
+from provrun.export.rdf import Triple, write_nt
 from provrun.export.reading import NotRead, read_page
 from provrun.export.view import Broken, Mapped, View, Wrong
 
@@ -30,9 +31,13 @@ class Verdict(NamedTuple):
 
 
 def verify(
-    path: Path, *, leaves: Path | None = None, member: Path | None = None, printed: str | None = None
+    path: Path, *, leaves: Path | None = None, member: Path | None = None, printed: str | None = None,
+    expanded: Path | None = None,
 ) -> Verdict:
-    """Check a published page, or the one in a crate; whatever cannot be read raises `ProvrunError`."""
+    """Check a published page, or the one in a crate; whatever cannot be read raises `ProvrunError`.
+
+    If all holds, ``expanded`` gets the graph of the task whose proof ``member`` is, as N-Triples.
+    """
     page, in_crate = page_of(path)
     leaves = leaves or in_crate
     proof = _bytes(member) if member is not None else None
@@ -59,6 +64,10 @@ def verify(
                 found += recount(view, lines)
             if not found:
                 checked.append(f"{sum(one.commitment.sums.tasks for one in view.maps())} records")
+        if expanded is not None and proof is not None and not found:
+            statements = expand(view, record_of(proof))
+            _write(expanded, "".join(write_nt(statements)).encode())
+            checked.append(f"{expanded}: {len(statements)} statements on it")
     except Broken as broken:
         found.append(broken.wrong)
     return Verdict([str(one) for one in dict.fromkeys(found)], digest, checked)
@@ -125,13 +134,20 @@ def prove(task: str, page: Path, output: Path, *, leaves: Path | None = None, fo
     (problem, *_) = [*wrong_proof(view, data), None]
     if problem is not None:
         raise Unsound(f"{task}: {problem}", value=task, next=f"provrun verify {page}")
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    _write(output, data)
+    return f"{name}/{index}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(data)
-        temporary.replace(output)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageFailed(f"cannot write {path}: {error.strerror}", value=str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
-    return f"{name}/{index}"
 
 
 def _from_leaves(maps: list[Mapped], wanted: Mapped, index: int, lines: IO[bytes], page: Path) -> str:
