@@ -8,6 +8,7 @@ from pathlib import Path
 
 from provrun.core.code import CapturedCode, checkout_of
 from provrun.core.records import MapRecord, MapSpec, Recipe
+from provrun.core.states import State
 from provrun.errors import Refused, StorageFailed
 from provrun.project.project import Project
 
@@ -69,7 +70,12 @@ def pin(project: Project, map: MapSpec | MapRecord, captured: CapturedCode) -> N
 
 
 def pin_again(project: Project, maps: Iterable[MapRecord]) -> None:
-    """Make the checkouts of these maps that are missing."""
+    """Make the checkouts that are missing of those of these maps that have tasks to run; `Refused` names the map."""
     for map in maps:
-        if map.policy.code == "pin":
+        if map.policy.code != "pin" or map.paused or not (map.counts[State.PENDING] or map.counts[State.WAITING]):
+            continue
+        try:
             pin(project, map, project.registry.submitted_code(map.id)[1])
+        except Refused as error:
+            way = "; ".join(filter(None, (error.next, f"provrun pause {map.name} lets others run")))
+            raise Refused(f"{map.name}: {error.message}", value=error.value, next=way) from error

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fixtures.cli import Cli
-from fixtures.repositories import commit_all
+from fixtures.repositories import commit_all, git
 
 TOOL = """\
 import sys
@@ -135,3 +135,21 @@ def test_what_cannot_be_pinned_is_refused_with_the_reason(cli: Cli, tmp_path: Pa
     refused = cli("submit", "scan", "--code", "pin", "--param", "x=1", "--json", "--", "true", at=outside)
     assert (refused.exit, "no git repository" in refused.error["message"]) == (5, True)
     assert json.loads(cli("status", "--json").out)["maps"] == []
+
+
+def test_a_pinned_map_whose_code_cannot_be_had_keeps_no_other_from_running(cli: Cli, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", str(cli.folder), "elsewhere")
+    there = Cli(tmp_path / "elsewhere")
+    (there.folder / "tool.sh").write_text("echo $1\n")
+    commit_all(there.folder, "Known there alone")
+    for name in ("done", "open"):
+        words = ["--code", "pin", "--param", "x=0:2", "--", "sh", "tool.sh", "{x}"]
+        assert there("submit", name, *words).exit == 0
+    assert there("run", "done").exit == 0
+    assert cli("submit", "own", "--param", "x=0:2", "--", "echo", "{x}").exit == 0
+    assert cli("db", "merge", str(there.folder / ".provrun" / "registry.sqlite")).exit == 0
+    refused = cli("run", "--json")
+    assert refused.exit == 5 and refused.error["message"].startswith("open: code:")
+    assert "provrun pause open" in refused.error["next"]
+    assert cli("pause", "open").exit == 0
+    assert cli("run", "--json").json["succeeded"] == 2
