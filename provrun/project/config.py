@@ -27,6 +27,7 @@ SETTINGS: dict[str, Setting] = {
     "affiliation": Setting("", "where you work, with an address in angle brackets: Example Institute <https://...>"),
     "license": Setting("", "the licence of what crates hold, by its SPDX identifier (CC-BY-4.0) or address"),
     "orcid": Setting("", "your ORCID iD (0000-0000-0000-0000), named in exports; empty for none"),
+    "export_base": Setting("", "the address under which exports name things (https://...); empty for urn:uuid:"),
     "url": Setting("", "the registry: sqlite:///PATH or postgresql://...; empty for a SQLite file in .provrun"),
     "slots": Setting(0, "tasks that `run` runs at once on a rank; 0 for one per usable core"),
     "log": Setting("auto", "when changes go through a log of files: auto (batch jobs), always (every run), never"),

@@ -17,7 +17,9 @@ from fixtures.told import fixed, tell
 from provrun.core.code import CapturedCode, Code
 from provrun.core.merkle import sample
 from provrun.core.records import Dependency
+from provrun.errors import UsageError
 from provrun.project.pages.publishing import export
+from provrun.project.pages.verifying import verify
 from provrun.project.project import Project
 
 PR = Namespace("https://w3id.org/provrun/ns#")
@@ -260,3 +262,32 @@ def test_maps_follow_what_they_build_on_and_else_their_names_however_they_are_na
     places = {int(said(page, node, "position") or 0): said(page, node, "name") for node in of_map(page, "Map", "")}
     assert [places[n] for n in range(4)] == ["beta", "gamma", "zeta", "alpha"]
     assert write("turtle", "gamma", "alpha", "beta") == write("turtle", "beta", "gamma", "alpha") == write("turtle")
+
+
+def test_names_begin_with_the_address_that_is_configured(
+    project: Project, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(study)
+    monkeypatch.setenv("PROVRUN_EXPORT_BASE", "https://example.org/runs/")
+    found = Project.find(tmp_path)
+    page, leaves = tmp_path / "page.ttl", tmp_path / "leaves.jsonl"
+    export(found, path=page, leaves=leaves)
+    assert verify(page, leaves=leaves).problems == []
+    nodes = {str(node) for node in Graph().parse(page).subjects()}
+    start = f"https://example.org/runs/{project.registry.uuid}#"
+    assert {f"{start}person", f"{start}scan.0.1"} <= nodes
+    assert all(node.startswith("https://example.org/runs/") for node in nodes)
+    found.close()
+
+
+@pytest.mark.parametrize("base", ["runs", "https://example.org/#", "https://example.org/a b/", "<x:y>"])
+def test_an_address_that_makes_no_names_is_refused(
+    project: Project, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    tell(study)
+    monkeypatch.setenv("PROVRUN_EXPORT_BASE", base)
+    found = Project.find(tmp_path)
+    with pytest.raises(UsageError, match="export_base"):
+        export(found, path=tmp_path / "page.ttl")
+    assert not (tmp_path / "page.ttl").exists()
+    found.close()

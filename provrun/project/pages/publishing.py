@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
@@ -16,7 +17,7 @@ from provrun.core.history import Tried
 from provrun.core.levels import levels
 from provrun.core.page_order import in_page_order
 from provrun.core.records import REUSED
-from provrun.errors import NotFound, StorageFailed
+from provrun.errors import NotFound, StorageFailed, UsageError
 from provrun.export.census import Census, Standing
 from provrun.export.document import Built, Figure, Told, build
 from provrun.export.exemplars import Exemplar
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from provrun.project.project import Project
 
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|^`\\#?]+")
 MOST_EXEMPLARS = 8  # attempts of a map
 MOST_DRAWN = 64  # tasks, of which those count that have succeeded
 
@@ -136,7 +138,8 @@ def summarised(
     built = build(
         registry.uuid, told, _known(reads, summaries, project.config.text("orcid") or None), circumstances,
         figures=[_figure(one) for one in figures], leaves=_leaves(chosen),
-        revises=None if revises is None else _page_name(revises), tasks=not exemplars,
+        revises=None if revises is None else _page_name(revises), base=_base(project.config.text("export_base")),
+        tasks=not exemplars,
     )
     return [one.summary for one in told], built
 
@@ -244,6 +247,18 @@ def _known(reads: Reads, summaries: Summaries, orcid: str | None) -> Known:
         hosts={digest: reads.host(digest) for digest in hosts}, sizes=summaries.sizes_of_inputs(),
         version=__version__, orcid=orcid,
     )
+
+
+def _base(configured: str) -> str | None:
+    """Check the address under which things are named: what follows it is a UUID and a fragment."""
+    if not configured:
+        return None
+    if not _ADDRESS.fullmatch(configured):
+        raise UsageError(
+            "export_base is no address to which a name could be added", value=configured,
+            next="provrun config export_base https://example.org/runs/",
+        )
+    return configured
 
 
 def _leaves(chosen: Sequence[MapRecord]) -> list[str]:
