@@ -18,6 +18,7 @@ from provrun.core.records import DROPPED
 from provrun.core.refs import valid_map_name
 from provrun.errors import Refused, StorageFailed
 from provrun.record.files import digest_file
+from provrun.record.scratch import Scratch
 
 if TYPE_CHECKING:
     from provrun.project.project import Project
@@ -69,7 +70,9 @@ def merge(
         raise _logged()
     if project.url.startswith("sqlite:///") and path.exists() and path.samefile(project.url.removeprefix("sqlite:///")):
         raise Refused(f"{path} is the registry of this project", value=str(path), next="name another one's")
-    with source.opened(path, project.dir / "tmp") as other:
+    temporary = project.dir / "tmp"
+    temporary.mkdir(exist_ok=True)
+    with Scratch(str(temporary)) as scratch, source.opened(path, scratch.path) as other:
         names = _names(other, renamed, prefix)
         copied = 0
         try:

@@ -29,6 +29,12 @@ class Scratch:
         with suppress(OSError):  # a file system without locks keeps what dead processes leave
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
     def remove(self) -> None:
         """Remove the folder and all in it."""
         shutil.rmtree(self.path, ignore_errors=True)

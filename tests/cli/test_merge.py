@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -160,6 +161,22 @@ def test_packs_that_are_not_there_are_told(cli: Cli, other: Cli, tmp_path: Path)
     again = cli("db", "merge", str(copy), "--packs", str(other.folder / ".provrun" / "packs"), "--json").json
     assert (again["changed"], again["packs"], again["without_packs"]) == (0, 1, 0)
     assert cli("logs", "psi/3").out == "at 3\n"
+
+
+def test_what_a_merge_left_that_was_killed_goes_with_the_next_one(cli: Cli, other: Cli) -> None:
+    live(other, 0, 2)
+    file = other.folder / ".provrun" / "registry.sqlite"
+    with closing(sqlite3.connect(file)) as database:  # an older one, of which a copy is made
+        database.execute("drop table brought")
+        database.execute("update alembic_version set version_num='0005'")
+        database.commit()
+    assert cli("init").exit == 0
+    left = cli.folder / ".provrun" / "tmp" / "provrun-view-left"
+    left.mkdir(parents=True)
+    (left / "merge-1.sqlite").touch()
+    os.utime(left, (0, 0))
+    assert cli("db", "merge", str(file)).exit == 0
+    assert [path for path in left.parent.rglob("*") if "merge" in path.name or path.is_dir()] == []
 
 
 def test_what_cannot_be_merged_is_refused_with_the_reason(cli: Cli, other: Cli, tmp_path: Path) -> None:

@@ -48,8 +48,7 @@ def reproduce(
     hold.
     """
     # Not one of `tempfile`: of those nobody removes what a process leaves that is ended by a signal.
-    place = Scratch()
-    try:
+    with Scratch() as place:
         scratch = place.path.resolve()
         path = Path(source)
         if path.exists():
@@ -63,8 +62,6 @@ def reproduce(
             values: Recorded = InCrate(path) if path.is_dir() else Nowhere()
             return _reproduce(path, page, records, values, wish, scratch, tell)
         return _of_project(source, wish, folder, scratch, tell)
-    finally:
-        place.remove()
 
 
 def _of_project(
