@@ -89,6 +89,16 @@ def cohort_of(attempt: Tried, around: Circumstances, level: int) -> CohortKey:
     return CohortKey(around.code, around.environment, around.inputs, level, attempt.outcome)
 
 
+def key_of(history: History, circumstances: Callable[[int], Circumstances], level: int) -> CohortKey | GroupKey:
+    """Give the key of what a task stands in: the cohort of its shown attempt, or the group of its reused result."""
+    if history.reused is not None:
+        made, origin = history.reused.made, history.reused.origin
+        around = circumstances(made.context)
+        return reused(origin.registry, origin.map, around.code, around.environment, around.inputs)
+    shown = history.shown
+    return UNATTEMPTED if shown is None else cohort_of(shown, circumstances(shown.context), level)
+
+
 class Grouping:
     """In which group each task of a map lies, and at which position each group stands.
 
@@ -120,11 +130,6 @@ class Grouping:
     def position(self, key: CohortKey | GroupKey) -> int:
         """Give the position of the group of a cohort's, or of reused or unattempted, tasks."""
         return self._positions[key]
-
-    def place(self, history: History, around: Callable[[int], Circumstances], level: int) -> int:
-        """Give the position of the group a task lies in."""
-        shown = history.shown
-        return self._positions[UNATTEMPTED if shown is None else cohort_of(shown, around(shown.context), level)]
 
 
 def ordered(

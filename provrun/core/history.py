@@ -1,8 +1,8 @@
-"""What a summary of a map is made from: every task with all its ended attempts, as lean tuples."""
+"""What a summary of a map is made from: every task with all its ended attempts, as lean structures."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from provrun.core.records import Origin
 from provrun.core.states import Outcome, State
 
 
-class Tried(NamedTuple):
+class Tried(msgspec.Struct, frozen=True, gc=False):
     """One ended attempt; units as in `records.AttemptRecord`."""
 
     number: int
@@ -22,17 +22,22 @@ class Tried(NamedTuple):
     detail: int | None
     result_digest: bytes | None
     trail: str | None
+    cpu: int | None = None
+    max_rss: int | None = None
 
 
-class Reused(NamedTuple):
+class Reused(msgspec.Struct, frozen=True, gc=False):
     """A result that an attempt of another map made: what that attempt was, and which."""
 
     made: Tried
     origin: Origin
 
 
-class History(NamedTuple):
-    """One task, by its index, and its ended attempts, by number; ``reused`` is the result it has from elsewhere."""
+class History(msgspec.Struct, frozen=True, gc=False):
+    """One task, by its index, and its ended attempts, by number; ``reused`` is the result it has from elsewhere.
+
+    ``shown`` is the attempt that stands for the task: see `shown_of`.
+    """
 
     task: int
     params: str
@@ -40,15 +45,17 @@ class History(NamedTuple):
     accepted: int
     upstream: int | None
     attempts: list[Tried]
+    shown: Tried | None
     reused: Reused | None = None
 
-    @property
-    def shown(self) -> Tried | None:
-        """The attempt that stands for the task: the accepted one, else the ended one of highest number."""
-        for attempt in self.attempts:
-            if attempt.number == self.accepted:
+
+def shown_of(attempts: Sequence[Tried], accepted: int) -> Tried | None:
+    """Give the attempt that stands for a task: the accepted one, else the ended one of highest number."""
+    if len(attempts) > 1:
+        for attempt in attempts:
+            if attempt.number == accepted:
                 return attempt
-        return self.attempts[-1] if self.attempts else None
+    return attempts[-1] if attempts else None
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):

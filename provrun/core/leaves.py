@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from provrun.core.canonical import NotAValue, decode_canonical, digest, encode
+from provrun.core.canonical import NotAValue, decode, decode_canonical, digest, encode
 from provrun.core.cohorts import CohortKey, GroupKey
 from provrun.core.merkle import BadSums, Sums
-from provrun.core.records import Origin
 from provrun.core.states import Outcome, State
+
+if TYPE_CHECKING:
+    from provrun.core.history import History, Reused, Tried
 
 VERSION = 1
 MOST_LISTED = 16
 MICROS = 1_000_000
-_QUOTED = '"%s"'
-_WORDS = tuple(outcome.word for outcome in Outcome)
+_STATES = tuple(state.word for state in State)
+_OUTCOMES = tuple(outcome.word for outcome in Outcome)
 _ATTEMPT = (
     "attempt", "code", "cpu_us", "detail", "ended", "environment", "inputs", "max_rss", "origin", "outcome", "outputs",
     "reads", "result", "started", "wall_us",
@@ -24,16 +26,6 @@ _ATTEMPT = (
 _FIELDS = frozenset((
     "v", "map", "index", "params", "defaults", "state", "level", "attempts", "history", "salt", *_ATTEMPT,
 ))
-_NO_ATTEMPT = (
-    '"attempt":null,"attempts":0,"code":null,"cpu_us":null,"defaults":null,"detail":null,"ended":null,'
-    '"environment":null,"history":[]'
-)
-_NO_ORIGIN = '"max_rss":null,"origin":null,"outcome":null,"outputs":null'
-
-
-def text(value: object) -> str:
-    """Give the canonical text of a value."""
-    return encode(value)
 
 
 class BadRecord(ValueError):
@@ -49,24 +41,33 @@ class Read(NamedTuple):
     listed: Sequence[tuple[int, int | None, str | None]] | None
 
 
-class Ran(NamedTuple):
-    """One ended attempt with all that its record says; ``code`` to ``shared`` are canonical texts."""
+class Around(NamedTuple):
+    """What the attempts of one context share, as canonical texts."""
 
-    number: int
     code: str
     environment: str
     shared: str
-    outcome: Outcome
-    detail: int | None
-    started: int | None
-    wall: int | None
-    cpu: int | None
-    max_rss: int | None
-    result: str | None
-    own: Sequence[str] = ()
-    outputs: Mapping[str, tuple[str, int]] = {}
-    reads: Sequence[Read] = ()
-    origin: Origin | None = None
+    defaults: str
+
+
+class Flow(NamedTuple):
+    """What flowed into an attempt and out of it, as canonical texts: the contents of its own inputs are a list."""
+
+    own: str = "[]"
+    outputs: str = "{}"
+    reads: str = "[]"
+
+
+_NO_FLOW = Flow()
+
+
+def flow_of(own: Mapping[str, str], outputs: Mapping[str, tuple[str, int]], reads: Sequence[Read]) -> Flow:
+    """Write what flowed: digests of the attempt's own inputs, digests and sizes of its outputs, by their names."""
+    return Flow(
+        encode([sha for _, sha in sorted(own.items())]),
+        encode({name: {"digest": sha, "size": size} for name, (sha, size) in outputs.items()}),
+        encode([{"digest": r.digest, "list": r.listed, "map": r.map, "tasks": r.tasks} for r in reads]),
+    )
 
 
 def read_of(map: str, listed: Sequence[tuple[int, int | None, str | None]]) -> Read:
@@ -76,7 +77,7 @@ def read_of(map: str, listed: Sequence[tuple[int, int | None, str | None]]) -> R
     return Read(map, len(in_order), whole, in_order if len(in_order) <= MOST_LISTED else None)
 
 
-def salt(secret: bytes, map: str, index: int) -> str:
+def salt_of(secret: bytes, map: str, index: int) -> str:
     """Give what keeps parameters of a task from being guessed."""
     import hmac
 
@@ -96,12 +97,17 @@ def instant(micros: int) -> str:
     return f"{_second(seconds)}.{rest:06}+00:00"
 
 
-def _span(started: int, wall: int) -> tuple[str, str]:
-    """Write when something began and ended, quoted; mostly that is the same second."""
+def _span(started: int | None, wall: int | None) -> tuple[str, str]:
+    """Write when something began and ended; mostly that is the same second."""
+    if started is None:
+        return "null", "null"
     seconds, rest = divmod(started, MICROS)
-    second, end = _second(seconds), rest + wall
-    began = f'"{second}.{rest:06}+00:00"'
-    return began, f'"{second}.{end:06}+00:00"' if end < MICROS else f'"{instant(started + wall)}"'
+    second, end = _second(seconds), rest + (wall or 0)
+    # Slicing six digits is twice as quick as formatting them.
+    began = f'"{second}.{str(MICROS + rest)[1:]}+00:00"'
+    if end < MICROS:
+        return began, f'"{second}.{str(MICROS + end)[1:]}+00:00"'
+    return began, f'"{instant(seconds * MICROS + end)}"'
 
 
 def micros_of(instant: str) -> int:
@@ -112,106 +118,93 @@ def micros_of(instant: str) -> int:
     return since // timedelta(microseconds=1)
 
 
-def write(
-    map: str, index: int, params: str, state: str, level: int, shown: Ran | None, others: Sequence[Ran],
-    defaults: str, salt: str,
-) -> str:
-    """Write the record of a task as canonical text, its keys in the order of their code points.
+class Writer:
+    """Writes the records of the tasks of one map as canonical text, their keys in the order of their code points."""
 
-    ``map``, ``params``, ``defaults`` and ``salt`` are canonical texts.
-    """
-    if shown is None:
+    def __init__(
+        self, map: str, around: Mapping[int, Around], *, own: frozenset[str] | None = None, secret: bytes | None = None
+    ) -> None:
+        """``own`` are the parameters to write, None for all; with a ``secret`` every record is salted."""
+        self._name = map
+        self._map = encode(map)
+        self._around = around
+        self._own = own
+        self._secret = secret
+
+    def write(self, history: History, level: int, flows: Mapping[tuple[int, int], Flow]) -> str:
+        """Write the record of a task; ``flows`` are those of attempts, by task and number, that have any."""
+        index, attempts, shown = history.task, history.attempts, history.shown
+        params = history.params if self._own is None else _only(history.params, self._own)
+        salt = "null" if self._secret is None else f'"{salt_of(self._secret, self._name, index)}"'
+        if history.reused is not None:
+            return self._reused(history.reused, index, level, params, salt, flows)
+        if shown is None:
+            return (
+                '{"attempt":null,"attempts":0,"code":null,"cpu_us":null,"defaults":null,"detail":null,"ended":null,'
+                f'"environment":null,"history":[],"index":{index},"inputs":null,"level":{level},"map":{self._map},'
+                f'"max_rss":null,"origin":null,"outcome":null,"outputs":null,"params":{params},"reads":null,'
+                f'"result":null,"salt":{salt},"started":null,"state":"{_STATES[history.state]}","v":1,"wall_us":null}}'
+            )
+        # Ten million are written: one text at once, of as few objects as can be.
+        code, environment, shared, defaults = self._around[shown.context]
+        own, outputs, reads = flows.get((index, shown.number), _NO_FLOW) if flows else _NO_FLOW
+        cpu, detail, rss, result, wall = shown.cpu, shown.detail, shown.max_rss, shown.result_digest, shown.wall
+        began, ended = _span(shown.started, wall)
+        others = "" if len(attempts) == 1 else ",".join(
+            [self._other(one, flows.get((index, one.number), _NO_FLOW)) for one in attempts if one is not shown]
+        )
         return (
-            f'{{{_NO_ATTEMPT},"index":{index},"inputs":null,"level":{level},"map":{map},{_NO_ORIGIN},"params":{params},'
-            f'"reads":null,"result":null,"salt":{salt},"started":null,"state":"{state}","v":1,"wall_us":null}}'
+            f'{{"attempt":{shown.number},"attempts":{len(attempts)},"code":{code},'
+            f'"cpu_us":{"null" if cpu is None else cpu},"defaults":{defaults},'
+            f'"detail":{"null" if detail is None else detail},"ended":{ended},"environment":{environment},'
+            f'"history":[{others}],"index":{index},"inputs":{{"own":{own},"shared":{shared}}},"level":{level},'
+            f'"map":{self._map},"max_rss":{"null" if rss is None else rss * 1024},"origin":null,'
+            f'"outcome":"{_OUTCOMES[shown.outcome]}","outputs":{outputs},"params":{params},"reads":{reads},'
+            f'"result":{_hex(result)},"salt":{salt},"started":{began},'
+            f'"state":"{_STATES[history.state]}","v":1,"wall_us":{"null" if wall is None else wall}}}'
         )
-    if shown.origin is not None:
-        return _reused(
-            shown, shown.origin, map=map, index=index, params=params, level=level, defaults=defaults, salt=salt
-        )
-    if not (others or shown.own or shown.outputs or shown.reads):
-        # Nearly all tasks are so, and ten million are written: one text at once.
-        outcome, detail, started, wall, cpu, rss, result = shown[4:11]
-        began, ended = ("null", "null") if started is None else _span(started, wall or 0)
+
+    def _other(self, one: Tried, flow: Flow) -> str:
+        """Write an attempt that is not shown."""
+        code, environment, shared, _ = self._around[one.context]
+        began, ended = _span(one.started, one.wall)
         return (
-            f'{{"attempt":{shown[0]},"attempts":1,"code":{shown[1]},"cpu_us":{"null" if cpu is None else cpu},'
-            f'"defaults":{defaults},"detail":{"null" if detail is None else detail},"ended":{ended},'
-            f'"environment":{shown[2]},"history":[],"index":{index},"inputs":{{"own":[],"shared":{shown[3]}}},"level":{level},"map":{map},'
-            f'"max_rss":{"null" if rss is None else rss},"origin":null,"outcome":"{_WORDS[outcome]}","outputs":{{}},'
-            f'"params":{params},"reads":[],"result":{"null" if result is None else _QUOTED % result},"salt":{salt},'
-            f'"started":{began},"state":"{state}","v":1,"wall_us":{"null" if wall is None else wall}}}'
+            f'{{"attempt":{one.number},"code":{code},"cpu_us":{encode(one.cpu)},"detail":{encode(one.detail)},'
+            f'"ended":{ended},"environment":{environment},"inputs":{{"own":{flow.own},"shared":{shared}}},'
+            f'"max_rss":{encode(None if one.max_rss is None else one.max_rss * 1024)},"origin":null,'
+            f'"outcome":"{one.outcome.word}","outputs":{flow.outputs},"reads":{flow.reads},'
+            f'"result":{_hex(one.result_digest)},"started":{began},"wall_us":{encode(one.wall)}}}'
         )
-    history = ",".join([_other(one) for one in others]) if others else ""
-    head, middle, tail = _parts(shown)
-    return (
-        f'{{"attempt":{shown.number},"attempts":{1 + len(others)},{head},"defaults":{defaults},{middle},'
-        f'"history":[{history}],"index":{index},{_inputs(shown)},"level":{level},"map":{map},{_outcome(shown)},'
-        f'"params":{params},{tail},"salt":{salt},{_started(shown)},"state":"{state}","v":1,{_wall(shown)}}}'
-    )
+
+    def _reused(
+        self, reused: Reused, index: int, level: int, params: str, salt: str, flows: Mapping[tuple[int, int], Flow]
+    ) -> str:
+        """Write a task whose result an attempt of another map made: times and use are that one's."""
+        made, origin = reused.made, reused.origin
+        code, environment, shared, defaults = self._around[made.context]
+        own, outputs, reads = flows.get((index, made.number), _NO_FLOW)
+        by = encode({
+            "attempt": origin.attempt, "index": origin.task, "map": origin.map, "registry": origin.registry,
+        })
+        return (
+            f'{{"attempt":null,"attempts":0,"code":{code},"cpu_us":null,"defaults":{defaults},"detail":null,'
+            f'"ended":null,"environment":{environment},"history":[],"index":{index},'
+            f'"inputs":{{"own":{own},"shared":{shared}}},"level":{level},"map":{self._map},"max_rss":null,'
+            f'"origin":{by},"outcome":"{made.outcome.word}","outputs":{outputs},"params":{params},"reads":{reads},'
+            f'"result":{_hex(made.result_digest)},"salt":{salt},"started":null,"state":"succeeded","v":1,'
+            f'"wall_us":null}}'
+        )
 
 
-def _reused(
-    made: Ran, origin: Origin, *, map: str, index: int, params: str, level: int, defaults: str, salt: str
-) -> str:
-    """Write the record of a task whose result an attempt of another map made: times and use are that one's."""
-    *_, reads = _parts(made)
-    by = encode({
-        "attempt": origin.attempt, "index": origin.task, "map": origin.map, "registry": origin.registry,
-    })
-    return (
-        f'{{"attempt":null,"attempts":0,"code":{made.code},"cpu_us":null,"defaults":{defaults},"detail":null,'
-        f'"ended":null,"environment":{made.environment},"history":[],"index":{index},{_inputs(made)},"level":{level},'
-        f'"map":{map},"max_rss":null,"origin":{by},"outcome":"{made.outcome.word}","outputs":{_outputs(made)},'
-        f'"params":{params},{reads},"salt":{salt},"started":null,"state":"succeeded","v":1,"wall_us":null}}'
-    )
+def _hex(digest: bytes | None) -> str:
+    return "null" if digest is None else f'"{digest.hex()}"'
 
 
-def _other(one: Ran) -> str:
-    head, middle, tail = _parts(one)
-    return (
-        f'{{"attempt":{one.number},{head},{middle},{_inputs(one)},{_outcome(one)},{tail},{_started(one)},{_wall(one)}}}'
-    )
-
-
-def _parts(one: Ran) -> tuple[str, str, str]:
-    ended = "null" if one.started is None else f'"{instant(one.started + (one.wall or 0))}"'
-    reads = encode([
-        {"digest": r.digest, "list": None if r.listed is None else [list(each) for each in r.listed], "map": r.map,
-         "tasks": r.tasks}
-        for r in one.reads
-    ]) if one.reads else "[]"
-    return (
-        f'"code":{one.code},"cpu_us":{_number(one.cpu)}',
-        f'"detail":{_number(one.detail)},"ended":{ended},"environment":{one.environment}',
-        f'"reads":{reads},"result":' + ("null" if one.result is None else f'"{one.result}"'),
-    )
-
-
-def _inputs(one: Ran) -> str:
-    own = ",".join([f'"{sha}"' for sha in one.own]) if one.own else ""
-    return f'"inputs":{{"own":[{own}],"shared":{one.shared}}}'
-
-
-def _outcome(one: Ran) -> str:
-    return f'"max_rss":{_number(one.max_rss)},"origin":null,"outcome":"{one.outcome.word}","outputs":{_outputs(one)}'
-
-
-def _outputs(one: Ran) -> str:
-    return encode({
-        name: {"digest": sha, "size": size} for name, (sha, size) in one.outputs.items()
-    }) if one.outputs else "{}"
-
-
-def _started(one: Ran) -> str:
-    return '"started":null' if one.started is None else f'"started":"{instant(one.started)}"'
-
-
-def _wall(one: Ran) -> str:
-    return f'"wall_us":{_number(one.wall)}'
-
-
-def _number(value: int | None) -> str:
-    return "null" if value is None else str(value)
+def _only(params: str, own: frozenset[str]) -> str:
+    """Keep the parameters that are the map's own."""
+    values = decode(params)
+    assert isinstance(values, dict), params
+    return encode({name: value for name, value in values.items() if name in own})
 
 
 class Record:

@@ -13,6 +13,8 @@ from hashlib import sha256
 from typing import NamedTuple
 
 WIDTH = 48
+FAN = 64
+"""How many nodes wait to be joined: a power of two, so that what is above them is a node of the tree."""
 LIMIT = 1 << 63
 EMPTY = sha256(b"").digest()
 """The root of a tree without leaves."""
@@ -72,12 +74,15 @@ def leaf_hash(record: bytes) -> bytes:
 
 def join(left: Node, right: Node) -> Node:
     """Make the node above two others."""
-    (mine, hash), (other, beside) = left, right
+    return Node(*_joined(*left, *right))
+
+
+def _joined(mine: int, hash: bytes, other: int, beside: bytes) -> tuple[int, bytes]:
     total = mine + other
     if total & _TOPS:
         raise BadSums("sums add up to 2^63 or more")
     content = b"".join((b"\1", mine.to_bytes(WIDTH, "big"), hash, other.to_bytes(WIDTH, "big"), beside))
-    return Node(total, sha256(content).digest())
+    return total, sha256(content).digest()
 
 
 def group_node(root: Node, key: bytes) -> Node:
@@ -86,47 +91,65 @@ def group_node(root: Node, key: bytes) -> Node:
 
 
 class Tree:
-    """Takes leaves one after the other and keeps no more of them than the logarithm of their number.
+    """Takes leaves one after the other, and keeps fewer than `FAN` nodes for each factor `FAN` in their number.
 
-    After `watch` it notes in ``path`` the siblings on the way from the next leaf to the root.
+    Nodes that wait are joined when they are `FAN`, which is quicker than one by one; what is above them waits in the
+    next tier. After `watch` the tree notes in ``path`` the siblings on the way from the next leaf to the root. `add` and
+    `root` raise `BadSums` where sums add up to too much.
     """
 
     def __init__(self) -> None:
-        self.size = 0
         self.path: list[Node] = []
-        self.watched: int | None = None
-        self._stack: list[tuple[int, int, Node]] = []  # first position, size, node
+        self._tiers: list[list[tuple[int, bytes]]] = [[]]
+        self._watched: tuple[int, int] | None = None  # its tier, and its place there
+
+    @property
+    def size(self) -> int:
+        """The number of leaves so far."""
+        return sum(len(nodes) * FAN**tier for tier, nodes in enumerate(self._tiers))
 
     def watch(self) -> None:
         """Note the way of the leaf that is added next; `root` must then be called once, and last."""
-        self.watched = self.size
+        self._watched = 0, len(self._tiers[0])
 
     def add(self, sums: int, hash: bytes) -> None:
         """Add a leaf by its packed sums and its hash."""
-        first, size, node = self.size, 1, Node(sums, hash)
-        self.size += 1
-        stack = self._stack
-        while stack and stack[-1][1] == size:
-            first, _, left = stack.pop()
-            node = join(left, node) if self.watched is None else self._join(first, size, left, size, node)
-            size += size
-        stack.append((first, size, node))
+        nodes = self._tiers[0]
+        nodes.append((sums, hash))
+        if len(nodes) == FAN:
+            self._lift(0)
 
     def root(self) -> Node:
         """Give the root of the leaves so far."""
-        if not self._stack:
-            return Node(0, EMPTY)
-        _, size, node = self._stack[-1]
-        for first, left_size, left in reversed(self._stack[:-1]):
-            node = self._join(first, left_size, left, size, node)
-            size += left_size
-        return node
+        last: list[tuple[int, bytes]] = []
+        for tier, nodes in enumerate(self._tiers):
+            last = self._above(tier, nodes + last)
+        return Node(*last[0]) if last else Node(0, EMPTY)
 
-    def _join(self, first: int, left_size: int, left: Node, right_size: int, right: Node) -> Node:
-        watch = self.watched
-        if watch is not None and first <= watch < first + left_size + right_size:
-            self.path.append(right if watch < first + left_size else left)
-        return join(left, right)
+    def _lift(self, tier: int) -> None:
+        if tier + 1 == len(self._tiers):
+            self._tiers.append([])
+        above = self._tiers[tier + 1]
+        above += self._above(tier, self._tiers[tier])
+        self._tiers[tier] = []
+        if len(above) == FAN:
+            self._lift(tier + 1)
+
+    def _above(self, tier: int, nodes: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """Join nodes in pairs until one is left; the last one stays as it is where their number is odd."""
+        place = None
+        if self._watched is not None and self._watched[0] == tier:
+            place = self._watched[1]
+            self._watched = tier + 1, len(self._tiers[tier + 1]) if tier + 1 < len(self._tiers) else 0
+        while len(nodes) > 1:
+            if place is not None:
+                if (beside := place ^ 1) < len(nodes):
+                    self.path.append(Node(*nodes[beside]))
+                place >>= 1
+            pairs = iter(nodes)
+            joined = [_joined(*left, *right) for left, right in zip(pairs, pairs, strict=False)]
+            nodes = joined + nodes[2 * len(joined) :]
+        return nodes
 
 
 def root_of(nodes: Iterable[Node]) -> Node:

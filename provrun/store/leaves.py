@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from provrun.core.canonical import decode, encode
 from provrun.core.history import History
-from provrun.core.leaves import Ran, Read, read_of
-from provrun.core.records import REUSED, MapRecord, Origin
-from provrun.core.states import Outcome, State
+from provrun.core.leaves import Around, Flow, Read, flow_of, read_of
+from provrun.core.records import REUSED, MapRecord
 from provrun.store import lookups
 from provrun.store.database import BATCH, Database, Row
-from provrun.store.summaries import histories_of, origins_of, tasks_of
-
-PAGE = 10_000
+from provrun.store.summaries import PAGE, histories_of, origins_of, tasks_of
 
 _CONTEXTS = """
 select x.id, c.digest, e.digest, i.body, u.body
@@ -27,29 +24,16 @@ select idx, number, role, name, digest, size from artifact
 where map_id = ? and idx >= ? and idx < ? and role in ('input', 'output')
 """
 _ANY_ARTIFACT = "select 1 from artifact where map_id = ? and role in ('input', 'output')"
-_STATES = tuple(state.word for state in State)
-_OUTCOMES = tuple(Outcome)
-_NO_OUTPUTS: dict[str, tuple[str, int]] = {}
 
-Made = dict[tuple[int, int], tuple[list[tuple[str, str]], dict[str, tuple[str, int]]]]
+Made = tuple[dict[str, str], dict[str, tuple[str, int]]]
+_NOTHING_MADE: Made = {}, {}
 
 
-class Leaf(NamedTuple):
-    """A task with its shown attempt and all others; ``context`` is that of the shown one, ``params`` canonical text."""
+class Page(NamedTuple):
+    """Some tasks of a map in the order of their indices, and what flowed, by task and number of attempt."""
 
-    task: int
-    params: str
-    state: str
-    context: int | None
-    shown: Ran | None
-    others: Sequence[Ran]
-
-
-class _Around(NamedTuple):
-    code: str
-    environment: str
-    shared: str
-    defaults: str
+    histories: Sequence[History]
+    flows: Mapping[tuple[int, int], Flow]
 
 
 class Leaves:
@@ -58,76 +42,37 @@ class Leaves:
     def __init__(self, db: Database) -> None:
         self.db = db
         self._names: dict[int, str] = dict(db.fetch("select id, name from map"))
-        self._around: dict[int, _Around] = {}
+        self.around: dict[int, Around] = {}
+        """What attempts shared, by the id of their context."""
         for id, code, environment, inputs, uses in db.fetch(_CONTEXTS):
-            defaults = _defaults(uses)
             shared = encode([sha for _, sha, _ in decode(inputs)]) if inputs is not None else "[]"  # type: ignore[misc, union-attr]
-            self._around[id] = _Around(f'"{bytes(code).hex()}"', f'"{bytes(environment).hex()}"', shared, defaults)
+            self.around[id] = Around(
+                f'"{bytes(code).hex()}"', f'"{bytes(environment).hex()}"', shared, _defaults(uses)
+            )
 
-    def defaults(self, context: int | None) -> str:
-        """Give the parameters that attempts left to their defaults, as canonical text."""
-        return "null" if context is None else self._around[context].defaults
-
-    def stream(
-        self, record: MapRecord, count: Callable[[Iterable[History]], object] | None = None
-    ) -> Iterator[Leaf]:
-        """Give the tasks of a map by index; ``count`` is told of them, many at a time, before they are given."""
+    def pages(self, record: MapRecord) -> Iterator[Page]:
+        """Stream the tasks of a map, many at a time."""
         size = lookups.size(self.db, record.id)
-        made = self.db.one(f"{_ANY_ARTIFACT} limit 1", (record.id,))
-        flows = any(one.kind != "after" for one in record.dependencies)
-        own = frozenset(record.own)
+        made = self.db.one(f"{_ANY_ARTIFACT} limit 1", (record.id,)) is not None
+        reading = any(one.kind != "after" for one in record.dependencies)
         for start in range(0, size, PAGE):
             stop = min(start + PAGE, size)
-            page = tasks_of(self.db, record.id, start, stop)
+            rows = tasks_of(self.db, record.id, start, stop)
             artifacts = self._artifacts(record.id, start, stop) if made else {}
-            reads = self._reads(page) if flows else {}
-            origins = origins_of(self.db, record.id, start, stop)
-            if count is not None:
-                count(histories_of(page, origins))
-            for row in self._leaves(page, artifacts, reads, origins):
-                yield row._replace(params=_only(row.params, own)) if flows else row
+            reads = self._reads(rows) if reading else {}
+            flows = {
+                key: flow_of(*artifacts.get(key, _NOTHING_MADE), reads.get(key, ()))
+                for key in artifacts.keys() | reads.keys()
+            }
+            yield Page(list(histories_of(rows, origins_of(self.db, record.id, start, stop))), flows)
 
-    def _leaves(
-        self, page: Sequence[Row], artifacts: Made, reads: dict[tuple[int, int], list[Read]],
-        origins: Mapping[int, Origin],
-    ) -> Iterator[Leaf]:
-        around = self._around
-        place, count = 0, len(page)
-        while place < count:
-            first = page[place]
-            index, params, state, accepted, _, number = first[:6]
-            after = place + 1
-            while after < count and page[after][0] == index:
-                after += 1
-            if number is None:
-                yield Leaf(index, params, _STATES[state], None, None, ())
-                place = after
-                continue
-            tested: list[Ran] = []
-            shown = after - place - 1
-            for row in page[place:after] if after > place + 1 else (first,):
-                number, context, outcome, started, wall, detail, result, trail, cpu, rss = row[5:]
-                if number == accepted:
-                    shown = len(tested)
-                code, environment, shared, _ = around[context]
-                own, outputs = artifacts.get((index, number), ((), {})) if artifacts else ((), _NO_OUTPUTS)
-                tested.append(Ran(
-                    number, code, environment, shared, _OUTCOMES[outcome], detail, started, wall, cpu,
-                    None if rss is None else rss * 1024, None if result is None else bytes(result).hex(),
-                    [sha for _, sha in sorted(own)] if own else (), outputs,
-                    reads.get((index, number), ()) if trail is not None else (),
-                    origins[index] if number == REUSED else None,
-                ))
-            one = tested.pop(shown)
-            yield Leaf(index, params, _STATES[state], page[place + shown][6], one, tested)
-            place = after
-
-    def _artifacts(self, map: int, start: int, stop: int) -> Made:
-        found: Made = {}
+    def _artifacts(self, map: int, start: int, stop: int) -> dict[tuple[int, int], Made]:
+        """Give the digests of inputs that vary by task, and digests and sizes of outputs, by their names."""
+        found: dict[tuple[int, int], Made] = {}
         for index, number, role, name, digest, size in self.db.fetch(_ARTIFACTS, (map, start, stop)):
-            own, outputs = found.setdefault((index, number), ([], {}))
+            own, outputs = found.setdefault((index, number), ({}, {}))
             if role == "input":
-                own.append((name, bytes(digest).hex()))
+                own[name] = bytes(digest).hex()
             else:
                 outputs[name] = (bytes(digest).hex(), size)
         return found
@@ -173,10 +118,3 @@ def _defaults(uses: str | None) -> str:
     kept = decode(uses)
     found = kept.get("defaults") if isinstance(kept, dict) else None
     return encode(found) if found else "null"
-
-
-def _only(params: str, own: frozenset[str]) -> str:
-    """Keep the parameters that are the map's own."""
-    values = decode(params)
-    assert isinstance(values, dict), params
-    return encode({name: value for name, value in values.items() if name in own})

@@ -9,13 +9,13 @@ import msgspec
 
 from provrun.core.canonical import decode
 from provrun.core.environment import Tool
-from provrun.core.history import Circumstances, History, Reused, Tried, Use
+from provrun.core.history import Circumstances, History, Reused, Tried, Use, shown_of
 from provrun.core.records import REUSED, Origin
 from provrun.core.states import Outcome, State
 from provrun.store import lookups
 from provrun.store.database import Database, Row
 
-PAGE = 20_000
+PAGE = 500
 _STATES = tuple(State)
 _OUTCOMES = tuple(Outcome)
 
@@ -130,13 +130,14 @@ def histories_of(page: Sequence[Row], origins: Mapping[int, Origin]) -> Iterator
             place += 1
         if accepted == REUSED:
             (made,) = attempts
-            yield History(index, params, _STATES[state], accepted, upstream, [], Reused(made, origins[index]))
+            yield History(index, params, _STATES[state], accepted, upstream, [], None, Reused(made, origins[index]))
         else:
-            yield History(index, params, _STATES[state], accepted, upstream, attempts)
+            shown = shown_of(attempts, accepted)
+            yield History(index, params, _STATES[state], accepted, upstream, attempts, shown)
 
 
 def _tried(row: Row) -> Tried:
-    return Tried(row[5], row[6], _OUTCOMES[row[7]], *row[8:13])
+    return Tried(row[5], row[6], _OUTCOMES[row[7]], *row[8:])
 
 
 def origins_of(db: Database, map: int, start: int, stop: int) -> dict[int, Origin]:

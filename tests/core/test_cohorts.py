@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import NamedTuple
 
-from provrun.core.cohorts import UNATTEMPTED, CohortKey, Grouping, GroupKey, ordered, pooled, reused, tail
-from provrun.core.history import Circumstances, History, Tried
+from provrun.core.cohorts import UNATTEMPTED, CohortKey, Grouping, GroupKey, key_of, ordered, pooled, reused, tail
+from provrun.core.history import Circumstances, History, Tried, shown_of
 from provrun.core.states import Outcome, State
 
 
@@ -39,10 +39,11 @@ def test_a_task_lies_in_the_group_of_its_accepted_attempt_else_of_its_last() -> 
     around = Circumstances(job=1, code="a", code_after=None, environment="e", host="h", inputs=("i",))
     failed, fine = (Tried(n, 7, o, 1, 1, None, None, None) for n, o in ((1, Outcome.EXIT), (2, Outcome.SUCCEEDED)))
     grouping = Grouping([([key("a", Outcome.EXIT)], False, True), ([key("a")], False, True)], unattempted=True)
-    places = [
-        grouping.place(History(0, "{}", State.PENDING, accepted, None, attempts), lambda _: around, 0)
+    histories = [
+        History(0, "{}", State.PENDING, accepted, None, attempts, shown_of(attempts, accepted))
         for accepted, attempts in ((0, []), (0, [failed]), (2, [failed, fine]), (0, [fine, failed]))
     ]
+    places = [grouping.position(key_of(history, lambda _: around, 0)) for history in histories]
     assert places == [2, 0, 1, 0]
 
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from provrun.core.canonical import NotAValue, decode_canonical, encode
-from provrun.core.leaves import BadRecord, Ran, Read, Record, micros_of, read_of, write
-from provrun.core.records import Origin
-from provrun.core.states import Outcome
+from provrun.core.history import History, Reused, Tried
+from provrun.core.leaves import (
+    Around,
+    BadRecord,
+    Read,
+    Record,
+    Writer,
+    flow_of,
+    micros_of,
+    read_of,
+    salt_of,
+)
+from provrun.core.records import REUSED, Origin
+from provrun.core.states import Outcome, State
 
 numbers = st.none() | st.integers(0, 2**62)
 digests = st.none() | st.just("ab" * 32)
@@ -21,74 +33,96 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
 )
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+contexts = {
+    1: Around('"c1"', '"e1"', "[]", "null"), 2: Around('"c2"', '"e2"', '["aa","bb"]', '{"n":1}'),
+}
 reads = st.builds(
     read_of, st.sampled_from(["a", "b"]),
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3), digests), max_size=20, unique_by=lambda one: one[:2]),
 ) | st.just(Read("c", 40, "cd" * 32, None))
-tested = st.builds(
-    Ran, st.integers(1, 9), st.just('"c0"'), st.just('"e0"'), st.sampled_from(["[]", '["aa","bb"]']),
-    st.sampled_from(list(Outcome)), numbers, st.none() | st.integers(0, 4 * 10**15), st.none() | st.integers(0, 10**12),
-    numbers, numbers, digests, st.lists(st.just("ff" * 32), max_size=2),
+flowed = st.tuples(
+    st.dictionaries(names, st.just("ff" * 32), max_size=2),
     st.dictionaries(names, st.tuples(st.just("0f" * 32), st.integers(0, 9)), max_size=2), st.lists(reads, max_size=2),
-    origin=st.none(),
+)
+tried = st.builds(
+    Tried, st.integers(1, 99), st.sampled_from(list(contexts)), st.sampled_from(list(Outcome)),
+    st.none() | st.integers(0, 4 * 10**15), st.none() | st.integers(0, 10**12), numbers,
+    st.none() | st.just(b"\xab" * 32), st.none(), numbers, numbers,
 )
 
 
 @given(
-    st.dictionaries(names, values, max_size=3), tested, st.lists(tested, max_size=2), st.sampled_from(["null", '"s"']),
-    st.sampled_from(["succeeded", "failed", "pending"]),
+    st.dictionaries(names, values, max_size=3), st.lists(tried, min_size=1, max_size=3, unique_by=lambda t: t.number),
+    st.data(), st.booleans(), st.sampled_from(list(State)),
 )
 def test_what_is_written_is_canonical_and_reads_as_a_record(
-    params: dict[str, Any], shown: Ran, others: list[Ran], salt: str, state: str
+    params: dict[str, Any], attempts: list[Tried], data: st.DataObject, salted: bool, state: State
 ) -> None:
-    text = write(
-        map=encode("scan"), index=3, params=encode(params), state=state, level=1, shown=shown, others=others,
-        defaults="null", salt=salt,
+    shown = data.draw(st.sampled_from(attempts))
+    flows = {(3, one.number): data.draw(flowed) for one in attempts if data.draw(st.booleans())}
+    writer = Writer("scan", contexts, secret=b"s" if salted else None)
+    text = writer.write(
+        History(3, encode(params), state, shown.number, None, attempts, shown), 1,
+        {key: flow_of(*one) for key, one in flows.items()},
     )
     record = Record(text.encode())
     assert encode(record.fields["params"]) == encode(params)
-    assert record.fields["attempts"] == 1 + len(others)
-    assert [one["attempt"] for one in record.attempts] == [shown.number, *(one.number for one in others)]
-    for one, written in zip([shown, *others], record.attempts, strict=True):
-        assert (written["outcome"], written["wall_us"], written["cpu_us"]) == (one.outcome.word, one.wall, one.cpu)
-        assert (written["max_rss"], written["detail"], written["result"]) == (one.max_rss, one.detail, one.result)
+    assert (record.map, record.index, record.fields["level"]) == ("scan", 3, 1)
+    assert record.fields["salt"] == (salt_of(b"s", "scan", 3) if salted else None)
+    assert record.fields["state"] == state.word
+    assert encode(record.fields["defaults"]) == contexts[shown.context].defaults
+    assert record.fields["attempts"] == len(attempts)
+    in_order = [shown, *(one for one in attempts if one is not shown)]
+    for one, written in zip(in_order, record.attempts, strict=True):
+        around, (own, outputs, read) = contexts[one.context], flows.get((3, one.number), ({}, {}, []))
+        assert (written["attempt"], written["outcome"], written["wall_us"]) == (one.number, one.outcome.word, one.wall)
+        assert (written["cpu_us"], written["detail"], written["origin"]) == (one.cpu, one.detail, None)
+        assert written["max_rss"] == (None if one.max_rss is None else 1024 * one.max_rss)
+        assert written["result"] == (None if one.result_digest is None else one.result_digest.hex())
+        assert [encode(written[name]) for name in ("code", "environment")] == [around.code, around.environment]
         assert one.started is None or micros_of(str(written["started"])) == one.started
-        assert written["inputs"] == {"own": list(one.own), "shared": json.loads(one.shared)}
-        assert written["outputs"] == {name: {"digest": d, "size": s} for name, (d, s) in one.outputs.items()}
+        assert written["inputs"] == {"own": [own[name] for name in sorted(own)], "shared": json.loads(around.shared)}
+        assert written["outputs"] == {name: {"digest": d, "size": s} for name, (d, s) in outputs.items()}
         assert written["reads"] == [
             {"map": r.map, "tasks": r.tasks, "digest": r.digest,
              "list": None if r.listed is None else [list(each) for each in r.listed]}
-            for r in one.reads
+            for r in read
         ]
 
 
-@given(tested, st.sampled_from(["null", '"s"']), names, st.integers(0, 9), st.integers(1, 9))
+@given(tried, flowed, st.booleans(), names, st.integers(0, 9), st.integers(1, 9))
 def test_a_reused_result_is_written_as_what_another_map_made(
-    made: Ran, salt: str, name: str, index: int, attempt: int
+    made: Tried, flow: tuple[Any, Any, Any], salted: bool, name: str, index: int, attempt: int
 ) -> None:
     origin = Origin("11111111-0000-0000-0000-000000000000", name, index, attempt)
-    text = write(
-        map=encode("scan"), index=3, params="{}", state="succeeded", level=1,
-        shown=made._replace(origin=origin, outcome=Outcome.SUCCEEDED), others=(), defaults="null", salt=salt,
-    )
-    record = Record(text.encode())
+    made = msgspec.structs.replace(made, number=REUSED, outcome=Outcome.SUCCEEDED)
+    history = History(3, "{}", State.SUCCEEDED, REUSED, None, [], None, Reused(made, origin))
+    writer = Writer("scan", contexts, secret=b"s" if salted else None)
+    record = Record(writer.write(history, 1, {(3, REUSED): flow_of(*flow)}).encode())
     assert record.fields["origin"] == {
         "registry": origin.registry, "map": name, "index": index, "attempt": attempt
     }
     assert (record.fields["attempt"], record.fields["attempts"], record.fields["history"]) == (None, 0, [])
     assert (record.group.kind, record.group.origin) == ("reused", (origin.registry, name))
     assert record.sums() == (1, 0, 1, 0, 0, 0)
-    assert (record.fields["result"], record.fields["started"], record.fields["wall_us"]) == (made.result, None, None)
+    assert record.fields["result"] == (None if made.result_digest is None else made.result_digest.hex())
+    assert (record.fields["started"], record.fields["wall_us"]) == (None, None)
+    assert set(cast("dict[str, object]", record.fields["outputs"])) == set(flow[1])
 
 
 def test_a_task_without_an_attempt_says_so() -> None:
-    text = write(
-        map='"m"', index=0, params="{}", state="waiting", level=0, shown=None, others=(), defaults="null", salt="null"
-    )
-    record = Record(text.encode())
-    assert record.group.kind == "unattempted"
+    history = History(0, "{}", State.WAITING, 0, None, [], None)
+    record = Record(Writer("m", contexts).write(history, 0, {}).encode())
+    assert (record.group.kind, record.fields["state"]) == ("unattempted", "waiting")
     assert record.sums() == (1, 0, 0, 0, 1, 0)
     assert record.attempts == []
+
+
+def test_only_the_parameters_of_the_map_itself_are_written() -> None:
+    history = History(0, '{"$$a":1,"b":2,"c":{"$float":"nan"}}', State.PENDING, 0, None, [], None)
+    writer = Writer("m", contexts, own=frozenset(("$a", "c")))
+    record = Record(writer.write(history, 0, {}).encode())
+    assert encode(record.fields["params"]) == '{"$$a":1,"c":{"$float":"nan"}}'
 
 
 @given(values)

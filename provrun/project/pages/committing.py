@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.core import leaves, merkle
-from provrun.core.cohorts import UNATTEMPTED, CohortKey, GroupKey, reused
+from provrun.core.cohorts import CohortKey, GroupKey, key_of
 from provrun.core.commitment import MapCommitment, commit_trees
 from provrun.core.states import State
 from provrun.errors import ProvrunError
-from provrun.store.leaves import Leaf, Leaves
+from provrun.store.leaves import Leaves
 
 if TYPE_CHECKING:
     from provrun.core.cohorts import Grouping
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from provrun.store.database import Database
 
 SECRET = "secret"
-_STATE = {state.word: state for state in State}
 _REUSED = leaves.counted(State.SUCCEEDED.word, True, 0).pack()
-_SUMS = {state.word: leaves.counted(state.word, False, 0).pack() for state in State}
+_SUMS = {state: leaves.counted(state.word, False, 0).pack() for state in State}
 
 
 class Changed(ProvrunError):
@@ -152,43 +151,30 @@ class Committing:
         self, record: MapRecord, grouping: Grouping | Apart, circumstances: Callable[[int], Circumstances],
         level: Callable[[int], int], count: Callable[[Iterable[History]], object] | None = None,
     ) -> Iterator[tuple[int, int, int, bytes]]:
-        places: dict[tuple[int | None, int, int, tuple[str, str] | None], int] = {}
-        name, salted, salt = leaves.text(record.name), self._secret, "null"
-        defaults = self._leaves.defaults
-        for leaf in self._leaves.stream(record, count):
-            depth = level(leaf.task)
-            shown = leaf.shown
-            origin = None if shown is None or shown.origin is None else (shown.origin.registry, shown.origin.map)
-            found = (leaf.context, -1 if shown is None else int(shown.outcome), depth, origin)
-            place = places.get(found)
-            if place is None:
-                try:
-                    place = places[found] = _place(leaf, grouping, circumstances, depth)
-                except KeyError:
-                    raise Changed(record.name) from None
-            sums = _SUMS[leaf.state] + (0 if shown is None else shown.wall or 0) if origin is None else _REUSED
-            if salted is not None:
-                salt = f'"{leaves.salt(salted, record.name, leaf.task)}"'
-            text = leaves.write(
-                name, leaf.task, leaf.params, leaf.state, depth, shown, leaf.others, defaults(leaf.context), salt
-            )
-            yield place, leaf.task, sums, text.encode()
-
-
-def _place(
-    leaf: Leaf, grouping: Grouping | Apart, circumstances: Callable[[int], Circumstances], level: int
-) -> int:
-    if leaf.shown is None or leaf.context is None:
-        return grouping.position(UNATTEMPTED)
-    around = circumstances(leaf.context)
-    origin = leaf.shown.origin
-    if origin is not None:
-        return grouping.position(
-            reused(origin.registry, origin.map, around.code, around.environment, around.inputs)
+        places: dict[object, int] = {}
+        dependent = any(one.kind != "after" for one in record.dependencies)
+        writer = leaves.Writer(
+            record.name, self._leaves.around, own=frozenset(record.own) if dependent else None, secret=self._secret
         )
-    return grouping.position(
-        CohortKey(around.code, around.environment, around.inputs, level, leaf.shown.outcome)
-    )
+        for histories, flows in self._leaves.pages(record):
+            if count is not None:
+                count(histories)
+            for history in histories:
+                depth, shown, taken = level(history.task), history.shown, history.reused
+                stands: object = None
+                if shown is not None:
+                    stands, sums = (shown.context, shown.outcome, depth), _SUMS[history.state] + (shown.wall or 0)
+                elif taken is not None:
+                    stands, sums = (taken.made.context, taken.origin.registry, taken.origin.map), _REUSED
+                else:
+                    sums = _SUMS[history.state]
+                place = places.get(stands)
+                if place is None:
+                    try:
+                        place = places[stands] = grouping.position(key_of(history, circumstances, depth))
+                    except KeyError:
+                        raise Changed(record.name) from None
+                yield place, history.task, sums, writer.write(history, depth, flows).encode()
 
 
 def secret_of(folder: Path) -> bytes:
