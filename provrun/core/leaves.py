@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from provrun.core.canonical import NotAValue, decode, decode_canonical, digest, encode
-from provrun.core.cohorts import CohortKey, GroupKey
+from provrun.core.cohorts import UNATTEMPTED, CohortKey, GroupKey
 from provrun.core.merkle import BadSums, Sums
 from provrun.core.states import Outcome, State
 
@@ -18,13 +18,15 @@ VERSION = 1
 MOST_LISTED = 16
 MICROS = 1_000_000
 _STATES = tuple(state.word for state in State)
-_OUTCOMES = tuple(outcome.word for outcome in Outcome)
-_ATTEMPT = (
+_SUCCEEDED, _FAILED = State.SUCCEEDED.word, State.FAILED.word
+_BY_WORD = {outcome.word: outcome for outcome in Outcome}
+_OUTCOMES = tuple(_BY_WORD)
+_OF_ATTEMPT = frozenset((
     "attempt", "code", "cpu_us", "detail", "ended", "environment", "inputs", "max_rss", "origin", "outcome", "outputs",
     "reads", "result", "started", "wall_us",
-)
-_FIELDS = frozenset((
-    "v", "map", "index", "params", "defaults", "state", "level", "attempts", "history", "salt", *_ATTEMPT,
+))
+_FIELDS = _OF_ATTEMPT.union((
+    "v", "map", "index", "params", "defaults", "state", "level", "attempts", "history", "salt",
 ))
 
 
@@ -110,12 +112,19 @@ def _span(started: int | None, wall: int | None) -> tuple[str, str]:
     return began, f'"{instant(seconds * MICROS + end)}"'
 
 
-def micros_of(instant: str) -> int:
-    """Read an instant that `instant` wrote."""
-    from datetime import UTC, datetime, timedelta
+def micros_of(text: str) -> int:
+    """Read an instant that `instant` wrote; ``ValueError`` where that writes it otherwise."""
+    micros = _seconds_of(text[:19]) * MICROS + int(text[20:26])
+    if instant(micros) != text:
+        raise ValueError(text)
+    return micros
 
-    since = datetime.fromisoformat(instant) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since // timedelta(microseconds=1)
+
+@lru_cache(maxsize=4096)
+def _seconds_of(text: str) -> int:
+    from datetime import UTC, datetime
+
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
 class Writer:
@@ -208,7 +217,10 @@ def _only(params: str, own: frozenset[str]) -> str:
 
 
 class Record:
-    """A record that was read: its text, and its fields as they stand in JSON."""
+    """A record that was read: its text, and its fields as they stand in JSON.
+
+    ``attempts`` are the shown one, where there is one, and all others, ``cohorts`` the keys of their cohorts.
+    """
 
     def __init__(self, line: bytes) -> None:
         """Read a line without its end; `BadRecord` if it is not canonical or no record."""
@@ -222,32 +234,43 @@ class Record:
         if value.keys() != _FIELDS:
             raise BadRecord(f"fields are missing or unknown: {sorted(value.keys() ^ _FIELDS)}")
         self.fields = cast("dict[str, object]", value)
-        self._require()
+        self.attempts = self._attempts()
+        self.cohorts = [cohort_of_fields(one, cast("int", self.fields["level"])) for one in self.attempts]
 
-    def _require(self) -> None:
+    def _attempts(self) -> list[dict[str, object]]:
         fields = self.fields
         index, attempts, history, attempt = (fields[n] for n in ("index", "attempts", "history", "attempt"))
         if type(index) is not int or index < 0 or type(fields["map"]) is not str:
             raise BadRecord("it names no task")
-        if fields["state"] not in {state.word for state in State}:
+        if type(fields["level"]) is not int:
+            raise BadRecord(f"its level is {fields['level']!r}")
+        if fields["state"] not in _STATES:
             raise BadRecord(f"there is no state {fields['state']!r}")
+        origin = fields["origin"]
+        if origin is not None and not (
+            isinstance(origin, dict) and all(type(origin.get(name)) is str for name in ("registry", "map"))
+        ):
+            raise BadRecord(f"its origin is {origin!r}")
         if not isinstance(history, list) or attempts != len(history) + (attempt is not None):
             raise BadRecord(f"it counts {attempts} attempts and has {len(cast('list[object]', history or []))} others")
-        for one in cast("list[dict[str, object]]", history):
-            if not isinstance(one, dict) or one.keys() != set(_ATTEMPT):
+        others = cast("list[dict[str, object]]", history)
+        for one in others:
+            if not isinstance(one, dict) or one.keys() != _OF_ATTEMPT:
                 raise BadRecord("an attempt of its history lacks fields or has unknown ones")
-        for one in self.attempts:
-            if one["outcome"] not in {outcome.word for outcome in Outcome}:
+        found = others if fields["outcome"] is None else [fields, *others]
+        for one in found:
+            if one["outcome"] not in _OUTCOMES:
                 raise BadRecord(f"there is no outcome {one['outcome']!r}")
             started, ended, wall = one["started"], one["ended"], one["wall_us"]
             try:
                 fits = started is None or ended == instant(
                     micros_of(cast("str", started)) + cast("int", wall or 0)
                 )
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 fits = False
             if not fits:
                 raise BadRecord(f"it ends at {ended}, {wall} microseconds after {started}")
+        return found
 
     @property
     def map(self) -> str:
@@ -260,28 +283,21 @@ class Record:
         return cast("int", self.fields["index"])
 
     @property
-    def attempts(self) -> list[dict[str, object]]:
-        """The shown attempt, where there is one, and all others."""
-        others = cast("list[dict[str, object]]", self.fields["history"])
-        return others if self.fields["outcome"] is None else [self.fields, *others]
-
-    @property
-    def cohort(self) -> CohortKey:
-        """The key of the cohort of the shown attempt."""
-        return cohort_of_fields(self.fields, cast("int", self.fields["level"]))
+    def key(self) -> CohortKey | GroupKey:
+        """The key of what the task stands in: the cohort of its shown attempt, or the group of its reused result."""
+        if self.fields["outcome"] is None:
+            return UNATTEMPTED
+        key, origin = self.cohorts[0], self.fields["origin"]
+        if origin is None:
+            return key
+        made = cast("dict[str, str]", origin)
+        return key.group._replace(kind="reused", level=None, origin=(made["registry"], made["map"]))
 
     @property
     def group(self) -> GroupKey:
         """The key of the group to which the record belongs where nothing is pooled."""
-        fields = self.fields
-        if fields["outcome"] is None:
-            return GroupKey("unattempted")
-        key = self.cohort.group
-        origin = fields["origin"]
-        if origin is None:
-            return key
-        made = cast("dict[str, str]", origin)
-        return key._replace(kind="reused", level=None, origin=(made["registry"], made["map"]))
+        key = self.key
+        return key.group if isinstance(key, CohortKey) else key
 
     def sums(self) -> Sums:
         """Compute the sums of the leaf; `BadSums` where the wall time is none."""
@@ -289,11 +305,13 @@ class Record:
 
 
 def cohort_of_fields(fields: Mapping[str, object], level: int) -> CohortKey:
-    """Give the key of an attempt's cohort from what a record says of it."""
-    shared = cast("dict[str, list[str]]", fields["inputs"])["shared"]
+    """Give the key of an attempt's cohort from what a record says of it; `BadRecord` where that is no key."""
+    code, environment, inputs = fields["code"], fields["environment"], fields["inputs"]
+    shared = inputs.get("shared") if isinstance(inputs, dict) else None
+    if not isinstance(shared, list) or any(type(one) is not str for one in (code, environment, *shared)):
+        raise BadRecord("it does not say under which code, environment and inputs an attempt ran")
     return CohortKey(
-        cast("str", fields["code"]), cast("str", fields["environment"]), tuple(shared), level,
-        Outcome[cast("str", fields["outcome"]).upper()],
+        cast("str", code), cast("str", environment), tuple(shared), level, _BY_WORD[cast("str", fields["outcome"])]
     )
 
 
@@ -307,7 +325,7 @@ def sums_of(fields: Mapping[str, object]) -> Sums:
 
 def counted(state: str, reused: bool, wall: int) -> Sums:
     """Count one task: exactly one of the four is 1."""
-    if state == State.SUCCEEDED.word:
+    if state == _SUCCEEDED:
         return Sums(1, int(not reused), int(reused), 0, 0, wall)
-    failed = state == State.FAILED.word
+    failed = state == _FAILED
     return Sums(1, 0, 0, int(failed), int(not failed), wall)

@@ -94,8 +94,8 @@ class Tree:
     """Takes leaves one after the other, and keeps fewer than `FAN` nodes for each factor `FAN` in their number.
 
     Nodes that wait are joined when they are `FAN`, which is quicker than one by one; what is above them waits in the
-    next tier. After `watch` the tree notes in ``path`` the siblings on the way from the next leaf to the root. `add` and
-    `root` raise `BadSums` where sums add up to too much.
+    next tier. After `watch` the tree notes in ``path`` the siblings on the way from the next leaf to the root. `add`
+    and `root` raise `BadSums` where sums add up to too much.
     """
 
     def __init__(self) -> None:

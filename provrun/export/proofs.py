@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from provrun.core.canonical import NotAValue, decode, encode
-from provrun.core.cohorts import tail
+from provrun.core.cohorts import CohortKey, tail
 from provrun.core.leaves import BadRecord, Record
 from provrun.core.merkle import BadSums, Node, Sums, climb, leaf_hash, unpack
 from provrun.core.states import Outcome
@@ -64,9 +64,10 @@ def record_of(data: bytes) -> Record:
 
 def belongs(record: Record, group: Committed) -> bool:
     """Tell whether a record has the key of its group; in a tail only the outcome is kept."""
-    if group.kind == "tail" and record.group.kind == "cohort":
-        return tail(record.cohort.outcome is Outcome.SUCCEEDED).digest() == group.key
-    return record.group.digest() == group.key
+    key = record.key
+    if isinstance(key, CohortKey):
+        key = tail(key.outcome is Outcome.SUCCEEDED) if group.kind == "tail" else key.group
+    return key.digest() == group.key
 
 
 def _read(data: bytes) -> dict[str, object]:

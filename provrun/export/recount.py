@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import cast
 
 from provrun.core.canonical import encode
-from provrun.core.cohorts import CohortKey, tail
-from provrun.core.leaves import BadRecord, Record, cohort_of_fields, micros_of
+from provrun.core.cohorts import CohortKey, GroupKey, tail
+from provrun.core.leaves import BadRecord, Record, micros_of
 from provrun.core.merkle import BadSums, Tree, leaf_hash, unpack
 from provrun.core.states import Outcome
 from provrun.export.checks import cohort_key
@@ -62,7 +62,10 @@ def _map(view: View, one: Mapped, lines: Iterator[tuple[int, bytes]]) -> Iterato
             except BadSums as error:
                 raise _Stop(Wrong(LINES, f"line {number}: {error}")) from None
             tally.add(record, group)
-        root = tree.root()
+        try:
+            root = tree.root()
+        except BadSums as error:
+            raise _Stop(Wrong(LINES, f"the records of {short(group.node)}: {error}")) from None
         if root.hash != group.root or unpack(root.sums) != group.sums:
             yield Wrong(ROOTS, f"the records make another root for {short(group.node)} than the page states")
     yield from tally.wrong()
@@ -146,7 +149,7 @@ class Tally:
         self._strange = 0
         self._noresult = 0
         self._attempts = 0
-        self._digests: dict[object, bytes] = {}
+        self._digests: dict[CohortKey | GroupKey, bytes] = {}
         self._params = Parameters()
         others = (one for one in view.maps() if one.node != map.node)
         self._inherited = {name for one in others for name in _names(view, one)}
@@ -158,12 +161,13 @@ class Tally:
 
     def belongs(self, record: Record, group: Committed) -> bool:
         """Tell whether the group's key is that of the record."""
-        key = record.group
-        if key.kind == "cohort" and record.cohort not in self._nodes:
-            key = tail(record.cohort.outcome is Outcome.SUCCEEDED)
+        key = record.key
         found = self._digests.get(key)
         if found is None:
-            found = self._digests[key] = key.digest()
+            of = key
+            if isinstance(of, CohortKey):
+                of = of.group if of in self._nodes else tail(of.outcome is Outcome.SUCCEEDED)
+            found = self._digests[key] = of.digest()
         return found == group.key
 
     def add(self, record: Record, group: Committed) -> None:
@@ -180,15 +184,14 @@ class Tally:
             return
         if not attempts:
             return
-        level = cast("int", fields["level"])
         last = max(cast("int", one["attempt"]) for one in attempts)
         accepted = fields["state"] == "succeeded"
-        home = self._node(cohort_of_fields(fields, level))
+        home = self._node(record.cohorts[0])
         seen: set[str] = set()
         recovered: set[str] = set()
-        for one in attempts:
+        for one, cohort in zip(attempts, record.cohorts, strict=True):
             self._attempts += 1
-            node = self._node(cohort_of_fields(one, level))
+            node = self._node(cohort)
             if node is None:
                 self._strange += 1
                 continue

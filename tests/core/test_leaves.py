@@ -129,15 +129,17 @@ def test_only_the_parameters_of_the_map_itself_are_written() -> None:
 def test_only_canonical_text_is_taken_for_canonical(value: Any) -> None:
     text = encode(value).encode()
     assert encode(decode_canonical(text)).encode() == text
-    other = json.dumps(json.loads(text), indent=1).encode()
-    if other != text:
-        with pytest.raises(NotAValue):
-            decode_canonical(other)
+    read = json.loads(text)
+    for other in (json.dumps(read, indent=1).encode(), json.dumps(read).encode(), msgspec.json.encode(read)):
+        if other != text:
+            with pytest.raises(NotAValue):
+                decode_canonical(other)
 
 
 @pytest.mark.parametrize(
     "text", [b'{"b":1,"a":1}', b'{"a":1,"a":1}', b"1e5", b"1.50", b'"\\u0041"', b"NaN", b" 1", b"01", b"-0", b'"\xff"',
-             b'"\\ud800"', b'{"$x":1}', b"", b'"\\/"', b"[1, 2]"],
+             b'"\\ud800"', b'{"$x":1}', b"", b'"\\/"', b"[1, 2]", b"1e16", b"1e-7", b"0.00001", b"[1e400]",
+             b'"\\u001F"', b'{"a":{"c":1,"b":2}}'],
 )
 def test_other_text_is_refused(text: bytes) -> None:
     with pytest.raises(NotAValue):

@@ -12,6 +12,8 @@ import pytest
 from fixtures.lies import Page
 from fixtures.study import Study
 from fixtures.told import tell
+from provrun.core.canonical import encode
+from provrun.errors import Unsound
 from provrun.export.checks import CHECKS
 from provrun.export.page import PR
 from provrun.export.rdf import PROV, XSD, Iri, Literal, Triple
@@ -190,6 +192,12 @@ def _lines(change: Callable[[list[bytes]], object]) -> Callable[[list[bytes]], l
     return lie
 
 
+def _long_walls(lines: list[bytes]) -> None:
+    for number in range(2):
+        record = json.loads(lines[number]) | {"started": None, "ended": None, "wall_us": 2**62}
+        lines[number] = encode(record).encode() + b"\n"
+
+
 def _edited(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
     def lie(lines: list[bytes]) -> list[bytes]:
         place = next(n for n, line in enumerate(lines) if old in line)
@@ -210,9 +218,17 @@ LEAVES: list[tuple[str, str, Callable[[list[bytes]], list[bytes]]]] = [
     ("an unknown field", "leaves-are-the-records", _edited(b'"v":1', b'"v":1,"w":1')),
     ("no end of line", "leaves-are-the-records", _lines(lambda lines: lines.append(lines.pop()[:-1]))),
     ("a wall of 2^63", "leaves-are-the-records", _edited(b'"wall_us":1000', b'"wall_us":9223372036854775808')),
+    ("walls of 2^63 together", "leaves-are-the-records", _lines(_long_walls)),
     ("another end", "leaves-are-the-records", _edited(b'"wall_us":1000', b'"wall_us":1001')),
     ("another code in a leaf", "leaves-belong-to-their-groups", _edited(b'"code":"', b'"code":"0')),
     ("another state", "leaves-make-the-roots", _edited(b'"state":"succeeded"', b'"state":"failed"')),
+    ("a state that is a list", "leaves-are-the-records", _edited(b'"state":"succeeded"', b'"state":[]')),
+    ("a level that is a list", "leaves-are-the-records", _edited(b'"level":0', b'"level":[]')),
+    ("an origin without a map", "leaves-are-the-records", _edited(b'"origin":null', b'"origin":{}')),
+    ("no inputs", "leaves-are-the-records", _edited(b'"inputs":{"own":[],"shared":[]}', b'"inputs":null')),
+    ("inputs that are numbers", "leaves-are-the-records", _edited(b'"shared":[]', b'"shared":[1]')),
+    ("a wall of 2^90", "leaves-are-the-records", _edited(b'"wall_us":1000', b'"wall_us":%d' % 2**90)),
+    ("a start in another form", "leaves-are-the-records", _edited(b'+00:00","state"', b'Z","state"')),
     ("one attempt fewer", "leaves-are-the-records", _edited(b'"attempts":2', b'"attempts":1')),
 ]
 
@@ -227,6 +243,29 @@ def test_a_lie_in_the_records_is_found_by_name(
     found = verify(published.page, leaves=path).problems
     assert found, "nobody noticed"
     assert found[0].startswith(f"{check}: "), found
+
+
+def test_a_proof_from_the_records_is_the_one_from_the_registry(published: Published, tmp_path: Path) -> None:
+    prove("scan/7", published.page, tmp_path / "proof.json", leaves=published.leaves)
+    assert (tmp_path / "proof.json").read_bytes() == published.proof.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        _lines(lambda lines: lines.pop(0)), _lines(_long_walls), _edited(b'"state":"succeeded"', b'"state":"failed"'),
+        _edited(b'"state":"succeeded"', b'"state":[]'), _edited(b'{"attempt"', b"{attempt"),
+    ],
+    ids=["a record missing", "walls of 2^63 together", "another state", "a state that is a list", "no JSON"],
+)
+def test_no_proof_is_made_from_records_that_are_not_those_of_the_page(
+    published: Published, tmp_path: Path, lie: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    leaves, proof = tmp_path / "leaves.jsonl", tmp_path / "proof.json"
+    leaves.write_bytes(b"".join(lie(published.leaves.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(Unsound, match="records"):
+        prove("scan/7", published.page, proof, leaves=leaves)
+    assert not proof.exists()
 
 
 def _start_earlier(page: Page) -> None:

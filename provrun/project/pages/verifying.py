@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from provrun.core.leaves import BadRecord, Record
+import msgspec
+
+from provrun.core.leaves import counted
 from provrun.core.merkle import Node, Tree, leaf_hash, unpack
 from provrun.errors import NotFound, ProvrunError, StorageFailed, Unsound, UsageError
 from provrun.export.checks import wrong
@@ -28,6 +30,16 @@ class Verdict(NamedTuple):
     problems: list[str]
     digest: str | None
     checked: list[str]
+
+
+class _Counted(msgspec.Struct):
+    """What of a record says where it belongs and which sums it adds."""
+
+    map: str
+    index: int
+    state: str
+    origin: dict[str, object] | None
+    wall_us: int | None
 
 
 def verify(
@@ -170,20 +182,24 @@ def _from_leaves(maps: list[Mapped], wanted: Mapped, index: int, lines: IO[bytes
 def _way(
     count: int, lines: IO[bytes], mark: bytes, name: str, index: int
 ) -> tuple[Node, int, bytes, Tree] | None:
-    """Build the tree of a group from its records, watching one task; None if it is not there."""
+    """Build the tree of a group from its records, watching one task; None if it is not there.
+
+    Of the other records only that is read from which sums follow: whether they are the page's, its root tells.
+    """
     tree = Tree()
+    decode = msgspec.json.Decoder(_Counted).decode
     found: tuple[int, bytes] | None = None
-    for _ in range(count):
-        line = lines.readline().rstrip(b"\n")
-        try:
-            record = Record(line)
-        except BadRecord as error:
-            raise Unsound(f"the records are not those of the page: {error}") from None
-        if found is None and mark in line and (record.map, record.index) == (name, index):
-            found = tree.size, line
-            tree.watch()
-        tree.add(record.sums().pack(), leaf_hash(line))
-    return None if found is None else (tree.root(), *found, tree)
+    try:
+        for _ in range(count):
+            line = lines.readline().rstrip(b"\n")
+            one = decode(line)
+            if found is None and mark in line and (one.map, one.index) == (name, index):
+                found = tree.size, line
+                tree.watch()
+            tree.add(counted(one.state, one.origin is not None, one.wall_us or 0).pack(), leaf_hash(line))
+        return None if found is None else (tree.root(), *found, tree)
+    except ValueError as error:
+        raise Unsound(f"the records are not those of the page: {error}") from None
 
 
 def _from_registry(folder: Path | None, one: Mapped, index: int, page: Path) -> str:
