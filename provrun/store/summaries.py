@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -68,12 +69,22 @@ class Summaries:
         """Give the sizes of all shared inputs by their SHA-256."""
         return {sha: size for (body,) in self.db.fetch("select body from inputs") for _, sha, size in _files(body)}
 
-    def use(self, map: int, contexts: Sequence[int], outcomes: Sequence[Outcome]) -> Use:
-        """Add up and rank the use of the ended attempts of a map under some contexts with some outcomes."""
-        marks = ",".join("?" * len(contexts))
-        ended = ",".join(str(int(outcome)) for outcome in outcomes)
-        where = f"from attempt where map_id = ? and number > 0 and outcome in ({ended}) and context_id in ({marks})"
-        values = (map, *contexts)
+    def use(
+        self, map: int, contexts: Mapping[Outcome, Collection[int]],
+        counts: Callable[[int, int, Outcome], bool] | None = None,
+    ) -> Use:
+        """Add up and rank the use of the ended attempts of a map with some outcomes, each under its contexts.
+
+        ``counts`` tells by index, context and outcome which of these count, if not all do: then each is looked at.
+        """
+        pairs = " or ".join(
+            f"outcome = {outcome:d} and context_id in ({','.join('?' * len(some))})"
+            for outcome, some in contexts.items()
+        )
+        where = f"from attempt where map_id = ? and number > 0 and ({pairs})"
+        values = (map, *(context for some in contexts.values() for context in some))
+        if counts is not None:
+            return self._use_of(where, values, counts)
         timed, wall, longest, cpu, rss = self.db.fetch(
             f"select count(wall), coalesce(sum(wall), 0), max(wall), coalesce(sum(cpu), 0), max(max_rss) {where}",
             values,
@@ -88,6 +99,27 @@ class Summaries:
 
         return Use(
             wall_sum=int(wall), wall_median=ranked(50), wall_p95=ranked(95), wall_max=longest, cpu_sum=int(cpu),
+            max_rss=rss,
+        )
+
+    def _use_of(
+        self, where: str, values: Sequence[object], counts: Callable[[int, int, Outcome], bool]
+    ) -> Use:
+        walls = array("q")
+        cpu, rss = 0, None
+        rows = self.db.stream(f"select idx, context_id, outcome, wall, cpu, max_rss {where} order by wall", values)
+        for index, context, outcome, wall, busy, most in rows:
+            if counts(index, context, _OUTCOMES[outcome]):
+                if wall is not None:
+                    walls.append(wall)
+                cpu += busy or 0
+                rss = most if rss is None or (most is not None and most > rss) else rss
+
+        def ranked(percent: int) -> int | None:
+            return walls[-(-len(walls) * percent // 100) - 1] if walls else None
+
+        return Use(
+            wall_sum=sum(walls), wall_median=ranked(50), wall_p95=ranked(95), wall_max=ranked(100), cpu_sum=cpu,
             max_rss=rss,
         )
 

@@ -9,6 +9,7 @@ from rdflib import RDF, Graph, Namespace
 from fixtures import stranger
 from fixtures.study import AT, Study, grid
 from provrun.core.code import CapturedCode, Code
+from provrun.core.states import Outcome, State
 from provrun.project.pages.publishing import export
 from provrun.project.pages.verifying import verify
 from provrun.project.project import Project
@@ -58,3 +59,23 @@ def test_a_task_with_several_attempts_in_a_tail_is_one_task_of_it(
     }
     assert verify(page, leaves=leaves).problems == []
     stranger.check(page, leaves)
+
+
+def test_a_tail_has_used_what_its_own_attempts_used(project: Project, study: Study, tmp_path: Path) -> None:
+    study.submit("scan", grid(x=200))
+    job = study.job()
+    for number in range(62):
+        use_code(study, number)
+        study.succeed(job, study.claim(job, "scan", limit=3))
+    for number, outcome, count in ((70, Outcome.SIGNAL, 5), (70, Outcome.EXIT, 1), (71, Outcome.SIGNAL, 1)):
+        use_code(study, number)
+        study.end(job, study.claim(job, "scan", limit=count), outcome, State.FAILED)
+    page, leaves = tmp_path / "page.ttl", tmp_path / "leaves.jsonl"
+    export(project, path=page, leaves=leaves)
+    graph = Graph().parse(page)
+    used = {
+        str(graph.value(tail, PR.outcome)): (str(graph.value(tail, PR.attempts)), str(graph.value(tail, PR.wallSum)))
+        for tail in graph.subjects(RDF.type, PR.TailCohort)
+    }
+    assert used == {"succeeded": ("3", "3000"), "unsuccessful": ("2", "2000")}
+    assert verify(page, leaves=leaves).problems == []

@@ -32,7 +32,10 @@ from provrun.store.reads import Reads
 from provrun.store.summaries import Summaries, brought
 
 if TYPE_CHECKING:
+    from provrun.core.history import Use
     from provrun.core.records import MapRecord
+    from provrun.core.states import Outcome
+    from provrun.export.census import Cohort
     from provrun.project.project import Project
 
 
@@ -118,7 +121,7 @@ def summarised(
             census.count(summaries.histories(record.id))
         if census.standing is not None:
             standings[record.id] = census.standing
-        parts = _parts(summaries, record, census)
+        parts = _parts(summaries, record, census, level)
         summary = Summary(
             record, census, parts, submissions, choose_exemplars(parts),
             summaries.own_inputs(record.id),
@@ -166,18 +169,29 @@ def _folder(project: Project, record: MapRecord) -> str | None:
     return folder.relative_to(code.root).as_posix()
 
 
-def _parts(summaries: Summaries, record: MapRecord, census: Census) -> list[Part]:
+def _parts(summaries: Summaries, record: MapRecord, census: Census, level: Callable[[int], int]) -> list[Part]:
     """Order and pool cohorts, give those that stand for tasks a position, and measure what they used."""
     parts: list[Part] = []
     position = 0
     for number, (members, tail) in enumerate(pool(census.cohorts.values())):
-        contexts = sorted({context for cohort in members for context in cohort.contexts})
-        use = summaries.use(record.id, contexts, sorted({cohort.key.outcome for cohort in members}))
+        use = _use(summaries, record, members, level)
         shown = any(cohort.shown for cohort in members)
         twice = counted_twice(members, census.several) if tail else ({}, {})
         parts.append(Part(number, members, tail, use, position if shown else None, *twice))
         position += shown
     return parts
+
+
+def _use(summaries: Summaries, record: MapRecord, cohorts: Sequence[Cohort], level: Callable[[int], int]) -> Use:
+    """Measure what the attempts of some cohorts used; the database knows all of an attempt's key but its level."""
+    mine = {(context, one.key.outcome, one.key.level) for one in cohorts for context in one.contexts}
+    contexts: dict[Outcome, set[int]] = {}
+    for context, outcome, _ in mine:
+        contexts.setdefault(outcome, set()).add(context)
+    listed = {outcome: sorted(found) for outcome, found in sorted(contexts.items())}
+    if not any(one.upstream == record.name for one in record.dependencies):
+        return summaries.use(record.id, listed)
+    return summaries.use(record.id, listed, lambda index, context, outcome: (context, outcome, level(index)) in mine)
 
 
 def _members(reads: Reads, record: MapRecord) -> Callable[[int], Iterable[int]]:
