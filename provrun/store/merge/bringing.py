@@ -90,7 +90,7 @@ class Bringing:
                 found = self._page([_task(row) for row in page])
                 self._write(found)
             rest(self._db)
-            attempts += len(found.ended)
+            attempts += sum(one.number != REUSED for one in found.ended)
             tasks += sum(before.index < self._size for before, _ in found.tasks)
         return Brought(attempts, tasks)
 
