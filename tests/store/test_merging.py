@@ -14,7 +14,7 @@ from fixtures.runs import until
 from fixtures.study import AT, Study, grid
 from provrun.core.records import Dependency, Match
 from provrun.errors import NotFound, Refused
-from provrun.store.merge.merging import merge
+from provrun.store.merge.merging import MOST_BESIDE_JOBS, merge
 from provrun.store.merge.source import opened
 from provrun.store.plan import dump
 from provrun.store.reads import Reads
@@ -158,6 +158,25 @@ def test_a_run_that_begins_while_others_come_keeps_its_tasks(
     assert (study.states("scan"), len(study.states("large"))) == ("rp", 30_000)
     study.registry.abandon(job, AT)
     assert [one.attempts for one in come(study, path)] == [0, 2]
+
+
+def test_large_maps_are_not_united_while_jobs_wait_to_write(
+    study: Study, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    other = elsewhere()
+    for one, n in ((study, 1), (other, MOST_BESIDE_JOBS + 1)):
+        one.submit("scan", grid(x=n))
+        one.submit("small", grid(x=n % 10))
+    path = saved(other, tmp_path / "copy.sqlite")
+    job = study.job()
+    with pytest.raises(Refused, match="jobs run here, and would give up before 100,001 tasks of scan are united"):
+        come(study, path)
+    with pytest.raises(Refused, match="before 100,002 tasks are tried out"):
+        come(study, path, dry=True, scan="new")
+    come(study, path, scan="new")
+    assert [study.registry.find_map(name).total for name in ("scan", "new")] == [1, 100_001]  # type: ignore[union-attr]
+    study.registry.close_job(job, "ended", "", AT)
+    assert [one.tasks for one in come(study, path, dry=True)] == [100_000, 0]
 
 
 @pytest.mark.parametrize("first", [7, 0])

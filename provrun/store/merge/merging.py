@@ -22,6 +22,10 @@ from provrun.store.merge.placed import Placed
 from provrun.store.merge.source import pages
 from provrun.store.staging import sweep
 
+MOST_BESIDE_JOBS = 100_000
+"""Tasks that are united or tried out, in one transaction, while jobs wait to write: a quarter of what they bear."""
+
+
 
 class Merged(NamedTuple):
     """What became of one map: its name there and here, if it is new here, tasks and attempts that came.
@@ -104,7 +108,7 @@ class _Merging:
         if mine is None:
             return
         uniting.require_same(mine, uniting.spec_of(record, name, self._names, mine), record.name)
-        _require_rest(mine)
+        _require_rest(self._db, record, mine)
         if mine.policy.code == "pin":
             codes = [
                 lookups.submitted_code(db, map)[1].code.digest
@@ -140,6 +144,7 @@ class _Merging:
 
     def try_out(self) -> None:
         """Merge all, and undo it by raising `_Undone`."""
+        _require_patience(self._db, sum(record.total for record in self._order), "tasks are tried out")
         with self._db.writing():
             self.merge()
             raise _Undone
@@ -158,8 +163,8 @@ class _Merging:
     def _unite(self, record: MapRecord, mine: MapRecord | None) -> None:
         """Bring a map whose tasks are, or become, those of a map that is here."""
         db, source, ids, name = self._db, self._source, self._ids, self._names[record.name]
-        if mine is not None:
-            _require_rest(lookups.map_by_id(db, mine.id))  # a run may have begun meanwhile
+        # A run may have begun meanwhile.
+        _require_rest(db, record, None if mine is None else lookups.map_by_id(db, mine.id))
         spec = uniting.spec_of(record, name, self._names, mine)
         there = self._placed[record.id] = uniting.Uniting(db, source, ids, record, spec, self._placed).unite()
         size = self._sizes.get(name, 0)
@@ -170,9 +175,19 @@ class _Merging:
         self.done.append(Merged(record.name, name, mine is None, tasks, brought.attempts, tasks + brought.tasks))
 
 
-def _require_rest(mine: MapRecord) -> None:
-    if mine.counts[State.RUNNING]:
+def _require_rest(db: Database, record: MapRecord, mine: MapRecord | None) -> None:
+    """Raise `Refused` if uniting a map with the one that is here would disturb runs."""
+    if mine is not None and mine.counts[State.RUNNING]:
         raise Refused(f"tasks of {mine.name} are running here", value=mine.name, next="wait until they have ended")
+    _require_patience(db, record.total, f"tasks of {record.name} are united")
+
+
+def _require_patience(db: Database, tasks: int, what: str) -> None:
+    if tasks > MOST_BESIDE_JOBS and db.one("select 1 from job where state='running' limit 1") is not None:
+        raise Refused(
+            f"jobs run here, and would give up before {tasks:,} {what}", value=tasks,
+            next="wait until they have ended, or provrun job cancel --all",
+        )
 
 
 def _ordered(source: Database) -> list[MapRecord]:
