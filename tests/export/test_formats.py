@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pyoxigraph
 import pytest
+from prov.constants import PROV, PROV_MEMBERSHIP
 from prov.model import ProvDocument
 from rdflib import XSD, Dataset, Graph, Literal, URIRef
 from rdflib.compare import isomorphic
@@ -94,6 +95,34 @@ def test_prov_reads_turtle_and_finds_every_node_of_the_document(study: Study, wr
     read = ProvDocument.deserialize(io.StringIO(write("turtle")), format="rdf", rdf_format="turtle")
     named = {str(r.identifier.uri) for r in ours.get_records() if r.is_element() and r.identifier}
     assert named <= {str(r.identifier.uri) for r in read.get_records() if r.identifier}
+
+
+def test_reading_rdf_prov_adds_the_twins_of_relations_and_nothing_else(study: Study, write: Write) -> None:
+    tell(study)
+    ours = ProvDocument.deserialize(io.StringIO(write("provjson")), format="json").unified()
+    read = ProvDocument.deserialize(io.StringIO(write("turtle")), format="rdf", rdf_format="turtle").unified()
+
+    def told(document: ProvDocument, *, named: bool) -> set[str]:
+        shortcut = PROV["wasRevisionOf"]  # which prov keeps as an attribute
+        records = (record for record in document.get_records() if (record.identifier is not None) is named)
+        return {
+            str((
+                record.get_type(), record.identifier,
+                sorted((str(name), str(value)) for name, value in record.attributes if name != shortcut),
+            ))
+            for record in records if named or record.get_type() != PROV_MEMBERSHIP
+        }
+
+    assert told(ours, named=True) == told(read, named=True)
+    assert told(ours, named=False) == set()
+    twins = {
+        (record.get_type(), tuple(record.formal_attributes[:2]))
+        for record in ours.get_records() if record.is_relation() and record.identifier is not None
+    }
+    added = [one for one in read.get_records() if one.is_relation() and one.identifier is None]
+    added = [one for one in added if one.get_type() != PROV_MEMBERSHIP]
+    assert len(added) > 100
+    assert {(one.get_type(), tuple(one.formal_attributes[:2])) for one in added} <= twins
 
 
 def test_a_page_is_valid_by_prov_constraints(study: Study, write: Write) -> None:
