@@ -137,6 +137,25 @@ def test_a_new_map_counts_only_what_was_made_of_the_results_here(
     assert (study.states("obs"), study.states("sum")) == ("s" * 10, "s")
 
 
+def test_a_new_map_waits_for_what_has_not_ended_here(study: Study, tmp_path: Path) -> None:
+    study.submit("scan", grid(x=3))
+    job = study.job()
+    study.succeed(job, study.claim(job, "scan", limit=2))
+    study.fail(job, study.claim(job, "scan"))
+    end(study)
+    path = saved(study, tmp_path / "copy.sqlite")
+    with closing(Registry.open(f"sqlite:///{path}")) as registry:
+        copy = Study(registry)
+        copy.submit("sum", [{}], on=[Dependency(upstream="scan", kind="all", on_failed="skip")])
+        copy.run(copy.job(), "sum")
+        end(copy)
+    study.registry.retry(study.id("scan"), None, time=None, memory=None)
+    come(study, path)
+    assert (study.states("scan"), study.states("sum")) == ("ssp", "w")
+    study.run(study.job(), "scan", "sum")
+    assert study.states("sum") == "s"
+
+
 def test_a_new_map_keeps_its_names_if_all_that_it_reads_is_here(study: Study, tmp_path: Path) -> None:
     study.submit("scan", grid(x=3))
     study.run(study.job(), "scan")

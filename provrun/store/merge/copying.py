@@ -39,8 +39,8 @@ def fits(db: Database, source: Database, record: MapRecord, placed: Mapping[int,
 
 
 def _give_the_same(db: Database, here: int, source: Database, there: int) -> bool:
-    """Tell whether those who read two maps, whose attempts have the same names, read the same attempts."""
-    sql = "select idx, state, accepted from task where map_id=? and idx>=? order by idx"
+    """Tell whether those who read two maps, whose attempts have the same names, read the same and wait for no more."""
+    sql = "select idx, accepted, state<3 from task where map_id=? and idx>=? order by idx"
     return all(
         mine == theirs
         for mine, theirs in zip_longest(pages(db, sql, (here,)), pages(source, sql, (there,)))
