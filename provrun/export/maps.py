@@ -299,11 +299,11 @@ class MapNodes:
             self.page.revision(*pair, membersReplaced=replaced[pair], membersEqual=alike[pair])
 
     def _levels(self) -> None:
-        """Say which cohorts waited for others of the same map."""
+        """Say which cohorts waited for others of the same map: not for those that began when they had ended."""
         ordinary = [part for part in self.summary.parts if not part.tail]
         for part in ordinary:
             for earlier in ordinary:
-                if earlier.first.key.level == part.first.key.level - 1:
+                if earlier.first.key.level == part.first.key.level - 1 and not _began_after(earlier, part):
                     self.page.informed(self.cohort(part), self.cohort(earlier))
 
     def _acceptances(self) -> None:
@@ -340,6 +340,11 @@ class MapNodes:
                 collection = self.page.p(f"params.{self.name}.added.{number}")
                 self._parameters(collection, additions.parts[number], added)
                 self.page.generated(collection, name)
+
+
+def _began_after(one: Part, other: Part) -> bool:
+    """Tell whether one began when the other had ended, so that the other cannot have waited for it."""
+    return one.started is not None and other.ended is not None and one.started > other.ended
 
 
 def listed(counted: dict[str, int]) -> list[str]:

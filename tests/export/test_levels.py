@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from rdflib import RDF, Graph, Namespace
 from rdflib.term import Node
 
 from fixtures import stranger
 from fixtures.constraints import violations
 from fixtures.expanded import compare
+from fixtures.lab import Fate, Lab, xs
 from fixtures.study import Study, grid
 from provrun.core.records import Dependency
 from provrun.project.pages.publishing import export
@@ -52,3 +54,22 @@ def test_tasks_of_one_cohort_do_not_wait_for_each_other(project: Project, study:
     assert compare(project, page, leaves) == 8
     export(project, path=tmp_path / "page.ttl", leaves=leaves)
     stranger.check(tmp_path / "page.ttl", leaves)
+
+
+def test_nothing_has_waited_for_what_began_when_it_had_ended(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.submit("q", xs(0, 1))
+    lab.submit("q", xs("last"), on=[Dependency(upstream="q", kind="after", upstream_tasks=((0, 2),))])
+    for _ in range(2):
+        lab.run("q", lambda params, number: Fate(result=number, seconds=0.5))
+    lab.commit = msgspec.structs.replace(lab.commit, commit="c" * 40, tree="d" * 40)
+    lab.registry.rerun(lab.project.map("q").id, [0])
+    lab.run("q", lambda params, number: Fate(result=number, seconds=0.5))
+    page = tmp_path / "page.nt"
+    export(lab.project, format="nt", path=page)
+    graph = Graph().parse(page, format="nt")
+    informed = {(local(one), local(other)) for one, other in graph.subject_objects(PROV.wasInformedBy)}
+    assert ("cohort.q.1", "cohort.q.0") in informed
+    assert ("cohort.q.1", "cohort.q.2") not in informed
+    assert violations(graph) == []
+    lab.close()
