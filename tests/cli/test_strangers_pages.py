@@ -15,6 +15,7 @@ from provrun.export.page import PR
 from provrun.export.rdf import Literal
 from provrun.export.reading import read_page
 from provrun.project.pages.checkouts import Checkouts
+from provrun.project.pages.recorded import InCrate
 from provrun.record.rebuilding import CannotRebuild
 
 CODE, MAP, RECIPE = "#code.", "#map.shout", "#recipe."
@@ -138,3 +139,12 @@ def test_inputs_are_laid_where_tasks_look_for_them_by_their_index(cli: Cli, tmp_
     done = cli("reproduce", page, "--leaves", leaves, *place, at=tmp_path)
     assert done.exit == 0, done.out + done.err
     assert {one["verdict"] for one in done.json["tasks"]} == {"reproduced"}
+
+
+def test_only_files_of_a_crate_are_taken_for_patches(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "endless.patch").symlink_to("/dev/zero")
+    (code / "folder.patch").mkdir()
+    (code / "real.patch").write_bytes(b"a patch")
+    assert list(InCrate(tmp_path).patches.values()) == [b"a patch"]

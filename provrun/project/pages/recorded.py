@@ -68,7 +68,7 @@ class InCrate:
         """Uncommitted changes by their digest."""
         from hashlib import sha256
 
-        found = [path.read_bytes() for path in (self._folder / "code").glob("*.patch")]
+        found = [path.read_bytes() for path in (self._folder / "code").glob("*.patch") if path.is_file()]
         return {sha256(patch).hexdigest(): patch for patch in found}
 
     def lock(self, environment: str) -> str | None:
