@@ -25,6 +25,7 @@ CODE, MAP, RECIPE = "#code.", "#map.shout", "#recipe."
 def published(cli: Cli, tmp_path: Path) -> Cli:
     """A page with its records, in the folder of a reader, who can fetch the code from a bare repository."""
     (cli.folder / "shout.sh").write_text("echo $1 | tee made.txt\n")
+    (cli.folder / "twice.py").write_text("def twice(x):\n    return 2 * x\n")
     (cli.folder / "link").symlink_to(tmp_path)
     git(cli.folder, "add", ".")
     git(cli.folder, "commit", "-q", "-m", "shout")
@@ -78,6 +79,20 @@ def test_nothing_runs_in_a_folder_outside_of_the_code(published: Cli, tmp_path: 
     forge(published, MAP, "folder", folder.replace("{home}", str(tmp_path)))
     assert all("folder" in why for why in whys(reproduce(published, "--json")))
     assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.parametrize("file", ["{home}/victim.py", "../../../../../../../../..{home}/victim.py", "link/victim.py"])
+def test_no_function_comes_from_a_file_outside_of_the_code(published: Cli, tmp_path: Path, file: str) -> None:
+    (tmp_path / "victim.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef twice(x):\n    return 2 * x\n")
+    author = Cli(tmp_path / "study")
+    assert author("submit", "twice", "--param", "x=1:4", "--function", "twice.py:twice").exit == 0
+    assert author("run").exit == 0
+    words = ["--format", "nt", "-o", str(published.folder / "page.nt"), "--leaves"]
+    assert author("export", "twice", *words, str(published.folder / "leaves.jsonl")).exit == 0
+    assert reproduce(published).exit == 0
+    forge(published, RECIPE, "entryPoint", file.replace("{home}", str(tmp_path)) + ":twice")
+    assert all("outside of the code" in why for why in whys(reproduce(published, "--json")))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_no_option_of_git_comes_from_a_page(published: Cli, tmp_path: Path) -> None:

@@ -155,6 +155,9 @@ class Rerun:
             try:
                 target, used = self._surroundings(some[0].record)
                 workdir = _folder_in(target, how.folder or ".")
+                file = (how.recipe.function or "").rpartition(":")[0]
+                if file.endswith(".py"):
+                    _inside(target, workdir / file, f"the file {file}")
                 for one in ready:
                     self._place_inputs(one, workdir)
             except (CannotRebuild, CannotInstall, Broken) as error:
@@ -321,14 +324,23 @@ class Rerun:
 
 
 def _folder_in(place: Path, folder: str | Path) -> Path:
-    """Make a folder beneath another one, however its path leads there; no page has a say about others."""
+    """Make a folder beneath another one, however its path leads there."""
+    target = _inside(place, place / folder, f"the folder {folder}")
     try:
-        target = (place / folder).resolve()
-        if not target.is_relative_to(place.resolve()):
-            raise CannotRebuild(f"the page names the folder {folder}, outside of the code", value=str(folder))
         target.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CannotRebuild(f"the folder {folder} cannot be had: {error}", value=str(folder)) from None
+    return target
+
+
+def _inside(place: Path, path: Path, named: str) -> Path:
+    """Give where a path leads, which must be beneath a folder: no page has a say about others."""
+    try:
+        target = path.resolve()
+    except (OSError, ValueError) as error:
+        raise CannotRebuild(f"{named} cannot be had: {error}", value=str(path)) from None
+    if not target.is_relative_to(place.resolve()):
+        raise CannotRebuild(f"the page names {named}, outside of the code", value=str(path))
     return target
 
 
