@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -117,16 +116,14 @@ def test_a_program_that_does_not_say_its_version_is_known_by_its_content(
     assert tools(at)["mute"].version is None
 
 
-def test_a_program_that_says_without_end_takes_neither_memory_nor_time(program: Program) -> None:
+def test_a_program_that_says_without_end_takes_no_memory(program: Program) -> None:
     path = program("flood", "exec yes aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
     text = (
         "import os, resource, sys; from provrun.run.versions import ask_all; print(ask_all(sys.argv[1:], os.environb),"
         " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 100_000)"
     )
-    begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", text, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[None] True\n"
-    assert time.monotonic() - begun < 2.5
 
 
 def test_a_program_that_is_replaced_is_another_one_for_the_tasks_that_follow(at: Driver, program: Program) -> None:
