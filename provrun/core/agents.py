@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from provrun.core.messages import Key
+from provrun.core.needs import NOTHING, Needs, needs_of_task
 from provrun.core.records import Claimed, Policy
 
 if TYPE_CHECKING:
-    from provrun.core.needs import Needs
     from provrun.core.waiting import Lane
 
 PATIENCE = 20.0  # seconds after which agents that have not joined are not waited for
@@ -29,13 +29,15 @@ class Team:
 class Agent:
     """One agent: ``held`` are the tasks it has, by (map, index), ``counts`` how many of each map.
 
-    ``busy`` cores and ``gpus_busy`` are what these tasks take, those that wait behind others included. ``kept`` are the
-    tasks for which it is being emptied, ``team`` is set while a task has it to itself. ``still`` tells that it got no
-    task, and none of its tasks ended, since somebody set it.
+    ``busy`` cores, ``gpus_busy`` and ``memory_busy`` bytes are what these tasks take, those that wait behind others
+    included; ``larger`` are the bytes that single tasks take beyond what their map says. ``memory`` is 0 where it is
+    not known. ``kept`` are the tasks for which it is being emptied, ``team`` is set while a task has it to itself.
+    ``still`` tells that it got no task, and none of its tasks ended, since somebody set it.
     """
 
     __slots__ = (
-        "busy", "counts", "gpus", "gpus_busy", "held", "kept", "memory", "node", "slots", "still", "team", "warned",
+        "busy", "counts", "gpus", "gpus_busy", "held", "kept", "larger", "memory", "memory_busy", "node", "slots",
+        "still", "team", "warned",
     )  # fmt: skip
 
     def __init__(self, slots: int, node: str = "", gpus: int = 0, memory: int = 0) -> None:
@@ -47,17 +49,23 @@ class Agent:
         self.counts: dict[int, int] = {}
         self.busy = 0
         self.gpus_busy = 0
+        self.memory_busy = 0
+        self.larger: dict[tuple[int, int], int] = {}
         self.kept: Lane | None = None
         self.team: Team | None = None
         self.warned = False
         self.still = False
 
-    def take(self, map: int, tasks: list[Claimed], cores: int, gpus: int) -> None:
+    def take(self, map: int, tasks: list[Claimed], needs: Needs) -> None:
         """Note that it has been handed tasks of a map, each of which takes so much."""
         self.held.update({(map, task.index): task for task in tasks})
         self.counts[map] = self.counts.get(map, 0) + len(tasks)
-        self.busy += len(tasks) * cores
-        self.gpus_busy += len(tasks) * gpus
+        self._takes(len(tasks), needs)
+        for task in tasks if needs.memory else ():
+            more = needs_of_task(task, needs).memory - needs.memory
+            if more:
+                self.larger[map, task.index] = more
+                self.memory_busy += more
         self.still = False
 
     def drop(self, map: int, index: int, number: int) -> Claimed | None:
@@ -69,24 +77,36 @@ class Agent:
         if task is None or task.number != number:
             return None
         del self.held[map, index]
+        if self.larger:
+            self.memory_busy -= self.larger.pop((map, index), 0)
         return task
 
-    def free(self, map: int, tasks: int, cores: int, gpus: int) -> None:
+    def free(self, map: int, tasks: int, needs: Needs) -> None:
         """Note that tasks of a map take nothing any more."""
         left = self.counts[map] - tasks
         if left:
             self.counts[map] = left
         else:
             del self.counts[map]
-        self.busy -= tasks * cores
-        self.gpus_busy -= tasks * gpus
+        self._takes(-tasks, needs)
         self.still = False
 
     def count(self, needs: Mapping[int, Needs]) -> None:
         """Count again what its tasks take, when that has changed."""
         if self.team is None:
-            self.busy = sum(n * needs[map].cores for map, n in self.counts.items())
-            self.gpus_busy = sum(n * needs[map].gpus for map, n in self.counts.items())
+            self.busy = self.gpus_busy = 0
+            self.memory_busy = sum(self.larger.values())
+            for map, n in self.counts.items():
+                self._takes(n, needs[map])
+
+    def crowded(self, needs: Needs) -> bool:
+        """Tell whether all its slots at such tasks would take more memory than there is."""
+        return 0 < self.memory < self.slots // max(1, needs.cores) * needs.memory
+
+    def _takes(self, tasks: int, needs: Needs) -> None:
+        self.busy += tasks * needs.cores
+        self.gpus_busy += tasks * needs.gpus
+        self.memory_busy += tasks * needs.memory
 
 
 class Expected:
@@ -144,9 +164,9 @@ class Agents(dict[int, Agent]):
     def free(self, agent: Agent, map: int, tasks: int, needs: Needs) -> bool:
         """Note that tasks of a map take nothing any more; tell whether one of them had agents to itself."""
         if agent.team is None:
-            agent.free(map, tasks, needs.cores, needs.gpus)
+            agent.free(map, tasks, needs)
             return False
-        agent.free(map, tasks, 0, 0)
+        agent.free(map, tasks, NOTHING)
         self.dissolve(agent.team)
         return True
 

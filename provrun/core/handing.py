@@ -8,6 +8,7 @@ from provrun.core.agents import Agents, Team
 from provrun.core.durations import Ending
 from provrun.core.events import Instruction, Send
 from provrun.core.leaving import Leaving
+from provrun.core.needs import NOTHING
 from provrun.core.placing import Placing
 from provrun.core.records import Claimed, Policy
 from provrun.core.waiting import Lane
@@ -90,9 +91,8 @@ class Handing:
         self, number: int, lane: Lane, tasks: list[Claimed], out: list[Instruction], hosts: tuple[str, ...] = ()
     ) -> None:
         agent = self._agents[number]
-        whole = agent.team is not None
         map = tasks[0].map
-        agent.take(map, tasks, 0 if whole else lane.needs.cores, 0 if whole else lane.needs.gpus)
+        agent.take(map, tasks, NOTHING if agent.team is not None else lane.needs)
         if agent.kept is lane:
             agent.kept = None
         self.in_flight += len(tasks)

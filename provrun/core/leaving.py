@@ -8,7 +8,7 @@ from math import inf
 from provrun.core.agents import Agent
 from provrun.core.durations import Durations, Ending, need, need_of_map
 from provrun.core.events import Left
-from provrun.core.needs import Needs, describe_lack, describe_memory, fits
+from provrun.core.needs import Needs, describe_lack, describe_memory, fits, is_enough, needs_of
 from provrun.core.records import Claimed, Policy
 from provrun.core.units import format_duration
 from provrun.core.waiting import Waiting, keys
@@ -103,7 +103,7 @@ class Leaving:
 
     def _why_map(self, map: int) -> Left | None:
         policy = self._policies[map]
-        if policy.task_memory is not None and not self._remembers(policy.task_memory):
+        if policy.task_memory is not None and not self._remembers(policy, policy.task_memory):
             return Left(map, None, describe_memory(policy.task_memory, self._agents.values()))
         left = self._ending.left
         if left == inf or (map in self._own and left > 0):
@@ -116,7 +116,7 @@ class Leaving:
     def _why(self, task: Claimed) -> Left | None:
         policy = self._policies[task.map]
         memory = policy.task_memory if task.limits is None or task.limits.memory is None else task.limits.memory
-        if memory is not None and not self._remembers(memory):
+        if memory is not None and not self._remembers(policy, memory):
             return Left(task.map, task.index, describe_memory(memory, self._agents.values()))
         left = self._ending.left
         if left == inf:
@@ -137,8 +137,12 @@ class Leaving:
             )  # fmt: skip
         return Left(task.map, task.index, _LATE, True)
 
-    def _remembers(self, memory: int) -> bool:
-        return any(not agent.memory or agent.memory >= memory for agent in self._agents.values())
+    def _remembers(self, policy: Policy, memory: int) -> bool:
+        """Tell whether an agent has so much memory, of those that can run tasks of the map otherwise, if any can."""
+        needs = needs_of(policy)
+        agents = self._agents.values()
+        able = [agent for agent in agents if is_enough(agent, needs._replace(memory=0))] or agents
+        return any(not agent.memory or agent.memory >= memory for agent in able)
 
 
 _LATE = "longer than what is left of the allocation"

@@ -6,6 +6,7 @@ from math import inf
 
 from provrun.core.agents import Agent, Agents
 from provrun.core.durations import SHORTEST, Durations, Ending
+from provrun.core.needs import is_enough
 from provrun.core.waiting import Lane, Waiting
 
 AHEAD = 0.1  # seconds of work queued at an agent for each of its slots
@@ -57,14 +58,14 @@ class Placing:
         for lane in lanes:
             if lane.needs.nodes:
                 self._keep_whole(lane, before)
-            elif len(lanes) > 1 and not lane.needs.plain and not any(self._could(a, lane) for a in agents.values()):
+            elif len(lanes) > 1 and self._is_wide(lane) and not any(self._could(a, lane) for a in agents.values()):
                 self._keep_part(lane)
 
     def _keep_whole(self, lane: Lane, before: dict[int, Lane | None]) -> None:
         needs = lane.needs
         able = [
             number for number, agent in self._agents.items()
-            if agent.team is None and agent.kept is None and agent.slots >= needs.cores and agent.gpus >= needs.gpus
+            if agent.team is None and agent.kept is None and is_enough(agent, needs)
         ]  # fmt: skip
         if len(able) >= needs.nodes:
             able.sort(key=lambda number: (before[number] is not lane, self._agents[number].busy))
@@ -72,18 +73,24 @@ class Placing:
                 self._agents[number].kept = lane
 
     def _keep_part(self, lane: Lane) -> None:
-        needs = lane.needs
+        needs = lane.next
         able = [
             agent for agent in self._agents.values()
-            if agent.team is None and agent.kept is None and agent.slots >= needs.cores and agent.gpus >= needs.gpus
+            if agent.team is None and agent.kept is None and is_enough(agent, needs)
         ]  # fmt: skip
         if able:
-            min(able, key=lambda agent: (agent.busy - agent.slots, agent.gpus_busy)).kept = lane
+            min(able, key=lambda agent: (agent.busy - agent.slots, agent.gpus_busy, agent.memory_busy)).kept = lane
+
+    def _is_wide(self, lane: Lane) -> bool:
+        """Tell whether a free slot of some agent may be too little for a task."""
+        needs = lane.needs
+        return needs.cores > 1 or needs.gpus > 0 or any(agent.crowded(needs) for agent in self._agents.values())
 
     def _could(self, agent: Agent, lane: Lane) -> bool:
-        needs = lane.needs
+        needs = lane.next
         free = agent.slots - agent.busy >= needs.cores and agent.gpus - agent.gpus_busy >= needs.gpus
-        return free and agent.team is None and (agent.kept is None or agent.kept is lane)
+        spacious = not agent.memory or agent.memory - agent.memory_busy >= needs.memory
+        return free and spacious and agent.team is None and (agent.kept is None or agent.kept is lane)
 
     def team(self, lane: Lane) -> list[int] | None:
         """Give the agents of a task that takes whole ones, once they are empty."""
@@ -99,9 +106,10 @@ class Placing:
         """
         if agent.team is not None:
             return 0
-        needs = lane.needs
+        needs = lane.next
         slots = agent.slots
         gpus = agent.gpus - agent.gpus_busy
+        memory = agent.memory - agent.memory_busy
         kept = agent.kept
         if kept is not None and kept is not lane and kept.n and kept.place < lane.place:
             if kept.needs.nodes:
@@ -111,10 +119,17 @@ class Placing:
             if gpus >= kept.needs.gpus:  # else slots are not what it waits for
                 slots -= max(0, 1 - own) * kept.needs.cores
             gpus -= max(0, 1 - own) * kept.needs.gpus
+            memory -= max(0, 1 - own) * kept.next.memory
         cores = needs.cores
         free = max(0, slots - agent.busy) // cores
         if needs.gpus:
-            return max(0, min(free, gpus // needs.gpus))
+            free = max(0, min(free, gpus // needs.gpus))
+        if needs.memory and agent.memory:
+            free = min(free, max(0, memory // needs.memory))
+            if agent.crowded(needs) or any(self._needs[map] != lane.needs for map in agent.counts):
+                return free  # what waits behind others may start beside larger ones
+        if needs.gpus:
+            return free
         seconds = self._durations.mean.get(lane.runs[0][0].map)
         if kept is not None or seconds is None or seconds >= LONG:
             return free
@@ -141,9 +156,10 @@ class Placing:
         return room
 
 
-def _rank(lane: Lane, now: float) -> tuple[int, int, float, bool, int, int, int]:
+def _rank(lane: Lane, now: float) -> tuple[int, int, float, bool, int, int, int, int]:
     needs = lane.needs
     aged = now - lane.since > AGING
     return (
-        -lane.priority, not aged, lane.since if aged else inf, needs.nodes == 1, -needs.nodes, -needs.cores, -needs.gpus
+        -lane.priority, not aged, lane.since if aged else inf, needs.nodes == 1, -needs.nodes, -needs.cores,
+        -needs.gpus, -needs.memory,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from itertools import groupby
 from provrun.core.agents import Agent
 from provrun.core.judging import LOSSES
 from provrun.core.messages import Key
-from provrun.core.needs import Needs, alone, fits, needs_of
+from provrun.core.needs import Needs, alone, fits, needs_of, needs_of_task
 from provrun.core.records import Claimed, Policy
 
 
@@ -43,6 +43,11 @@ class Lane:
         self.exhausted = False
         self.since = 0.0
         self.place = 0
+
+    @property
+    def next(self) -> Needs:
+        """Give what its first task takes, if it has one."""
+        return needs_of_task(self.runs[0][0], self.needs) if self.n else self.needs
 
     @property
     def priority(self) -> int:

@@ -76,7 +76,7 @@ class Agent:
         ours, theirs = socket.socketpair()
         setup = Setup(
             slots, str(Path(project).absolute()), job, rank, host, node_name(), share(find_gpus(environ), os.environ),
-            node_memory(),
+            node_memory(os.environ),
         )
         python = python or Python(sys.executable, str(Path(__file__).parents[2]))
         was_subreaper = become_subreaper()

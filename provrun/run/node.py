@@ -30,9 +30,46 @@ def node_name() -> str:
     return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
-def node_memory() -> int:
-    """Give the bytes of memory of this node, or of what this process may have of it where that is less."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def node_memory(environ: Mapping[str, str], root: str = "") -> int:
+    """Give the bytes of memory of this node, or of what this process may have of it where that is less.
+
+    That is told by the control groups it is in, and by Slurm, which need not enforce it.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits(root)]
+    mebibytes = environ.get("SLURM_MEM_PER_NODE", "")
+    of_core, cores = environ.get("SLURM_MEM_PER_CPU", ""), environ.get("SLURM_CPUS_ON_NODE", "")
+    if mebibytes.isdigit() and int(mebibytes):  # 0 stands for all
+        limits.append(int(mebibytes) << 20)
+    elif of_core.isdigit() and cores.isdigit() and int(of_core):
+        limits.append((int(of_core) << 20) * int(cores))
+    return min(limits)
+
+
+def _group_limits(root: str) -> list[int]:
+    """Read the limits of memory of the control groups around this process, of either version."""
+    found = []
+    for line in _lines(f"{root}/proc/self/cgroup"):
+        _, kinds, place = line.split(":", 2)
+        if kinds == "":
+            folder, name = f"{root}/sys/fs/cgroup", "memory.max"
+        elif "memory" in kinds.split(","):
+            folder, name = f"{root}/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        while True:
+            found += [int(text) for text in _lines(f"{folder}{place}/{name}") if text.isdigit()]
+            if place in ("", "/"):
+                break
+            place = place.rpartition("/")[0]
+    return found
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path) as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def find_gpus(environ: Mapping[str, str], devices: str = "/dev") -> tuple[str, ...]:

@@ -21,6 +21,8 @@ POLICIES = {
     6: Policy(gpus=1, ranks=2),
     7: Policy(checkpoint=True),
     8: Policy(task_memory=1000),
+    9: Policy(task_memory=150),
+    10: Policy(task_memory=400, cores=2),
 }
 
 
@@ -143,9 +145,9 @@ class Histories(RuleBasedStateMachine):
         needs, policy = needs_of(POLICIES[task.map]), POLICIES[task.map]
         memory = (task.limits and task.limits.memory) or policy.task_memory or 0
         agents = self.world.agents_at_the_end
-        able = sum(agent.slots >= needs.cores and agent.gpus >= needs.gpus for agent in agents)
-        enough = any(not agent.memory or agent.memory >= memory for agent in agents)
-        return able >= max(1, needs.nodes) and enough
+        able = [agent for agent in agents if agent.slots >= needs.cores and agent.gpus >= needs.gpus]
+        enough = any(not agent.memory or agent.memory >= memory for agent in able)
+        return len(able) >= max(1, needs.nodes) and enough
 
 
 class Recalls(Histories):

@@ -161,6 +161,35 @@ def test_tasks_with_more_memory_than_any_node_has_are_left_for_larger_ones() -> 
     assert left.why == "in need of 3.91K of memory, and the largest node has 2.44K"
 
 
+def test_tasks_are_side_by_side_only_as_far_as_their_memory_goes() -> None:
+    world = World({1: Policy(task_memory=1000), 2: Policy()}, {1: 20, 2: 20})
+    world.tick(0.0)
+    world.join(4, memory=2500)
+    answer(world)
+    assert (len(running(world, 1)), len(running(world, 2))) == (2, 2)
+    world.tasks[1, 0].priority = 0
+    end_one(world)
+    assert (len(running(world, 1)), len(running(world, 2))) == (2, 2)
+    world.settle()
+    assert world.finish == ""
+
+
+def test_small_tasks_leave_memory_to_a_large_one_that_waits() -> None:
+    world = World({1: Policy(task_memory=500), 2: Policy(task_memory=2000)}, {1: 40, 2: 0})
+    world.tick(0.0)
+    world.join(4, memory=2500)
+    answer(world)
+    assert len(running(world, 1)) == 4
+    world.add(2, 1)
+    world.tick(3.0)
+    answer(world)
+    for left in (3, 2, 1):
+        assert not running(world, 2)
+        end_one(world)
+        assert len(running(world, 1)) == left, "memory that a large task waits for went to a small one"
+    assert len(running(world, 2)) == 1
+
+
 def test_a_task_that_kills_its_agent_is_run_alone_and_fails() -> None:
     world = begun({1: Policy(retries=5)}, {1: 12}, 3)
     deaths = 0

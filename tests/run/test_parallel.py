@@ -17,6 +17,7 @@ from fixtures.slurm import Slurm
 from provrun.core.messages import Start, Tasks
 from provrun.core.records import Policy, Recipe
 from provrun.core.states import Outcome
+from provrun.run.node import node_memory
 from provrun.run.parallel import TaskLauncher
 
 PYTHON = sys.executable
@@ -49,6 +50,15 @@ def test_a_job_may_bring_a_launcher_of_its_own() -> None:
     own = {"PROVRUN_LAUNCHER": "jsrun -n {ranks} --hosts={hosts} -N {nodes}"}
     assert launcher(own, ranks=4).words() == ["jsrun", "-n", "4", "--hosts=n1", "-N", "1"]
     assert launcher(own, ranks=4).words(("n1", "n2")) == ["jsrun", "-n", "4", "--hosts=n1,n2", "-N", "2"]
+
+
+def test_tasks_that_may_take_most_of_the_memory_run_one_after_the_other(runs: Runs) -> None:
+    command = "echo $$ >> large; sleep 0.3; wc -l < large; sleep 0.1; : > large"
+    runs.submit("large", ["sh", "-c", command], 4, task_memory=node_memory(os.environ) * 6 // 10)
+    runs.submit("small", ["true"], 20)
+    code, document, _ = finished(runs.start("-j", "3"))
+    assert (code, document["succeeded"]) == (0, 24)
+    assert [runs.attempts("large", index)[0].result for index in range(4)] == ["1"] * 4
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from fixtures.runs import Runs, finished
 from provrun.core.messages import Result
 from provrun.core.records import Policy, Recipe
 from provrun.core.states import Outcome
-from provrun.run.node import find_gpus, lowest_run, node_name, share, units
+from provrun.run.node import find_gpus, lowest_run, node_memory, node_name, share, units
 from provrun.run.seats import Seat, Seats
 
 SHOW = (
@@ -94,6 +94,28 @@ def test_gpus_are_those_the_scheduler_left_visible_else_those_of_the_node(
     for name in ("nvidia0", "nvidia10", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
     assert find_gpus(environ, str(tmp_path)) == gpus
+
+
+@pytest.mark.parametrize(
+    ("environ", "groups", "limits", "memory"),
+    [
+        ({}, "0::/\n", {"memory.max": "4096\n"}, 4096),
+        ({}, "0::/job_7/step_0\n", {"job_7/memory.max": "8192\n", "job_7/step_0/memory.max": "max\n"}, 8192),
+        ({}, "9:cpu:/\n8:memory:/slurm\n", {"memory/slurm/memory.limit_in_bytes": "2048\n"}, 2048),
+        ({}, "8:memory:/\n", {"memory/memory.limit_in_bytes": f"{2**63 - 4096}\n"}, None),
+        ({"SLURM_MEM_PER_NODE": "1"}, "", {}, 2**20),
+        ({"SLURM_MEM_PER_NODE": "0"}, "", {}, None),
+        ({"SLURM_MEM_PER_CPU": "1", "SLURM_CPUS_ON_NODE": "3"}, "", {}, 3 * 2**20),
+    ],
+)
+def test_memory_is_what_this_process_may_have_of_that_of_the_node(
+    tmp_path: Path, environ: dict[str, str], groups: str, limits: dict[str, str], memory: int | None
+) -> None:
+    for path, content in {"proc/self/cgroup": groups, **{f"sys/fs/cgroup/{k}": v for k, v in limits.items()}}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert node_memory(environ, str(tmp_path)) == (memory or whole)
 
 
 def pinned(seats: Seats) -> Seat:
