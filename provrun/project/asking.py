@@ -127,6 +127,8 @@ def view(project: Project, *, check: bool = False, fresh: float = FRESH) -> View
         there = project.root.absolute() / pin.checkout / os.path.relpath(lies, pin.root)
         return str(there) if there.is_file() else lies
 
+    from provrun.run.node import node_name
+
     environment = None
     if check:
         from provrun.record.environment import capture_environment
@@ -134,7 +136,7 @@ def view(project: Project, *, check: bool = False, fresh: float = FRESH) -> View
         environment = capture_environment()
     return View(
         project.reads, code=code, folder=folder, digest=_Digests(project), pack=pack, log=log,
-        judge=_Verdicts(project, fresh), now=time.time_ns() // 1000, environment=environment,
+        judge=_Verdicts(project, fresh), node=node_name(), now=time.time_ns() // 1000, environment=environment,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OF_CODE = ("code", "tool")
 """The kinds of changes of which somebody may hold that they make no difference."""
+_OF_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib")
 Digest = Callable[[str], str | None]
 """Gives the SHA-256 of the file at an absolute path as it is now, None if there is none."""
 
@@ -134,15 +135,17 @@ class Staleness:
     ``code`` gives where a file of code or a program lies now, ``folder`` is the absolute one its tasks start in,
     ``environment`` the digest of the present environment, None where none was ever captured, ``software`` gives what
     counts of an environment by its digest; ``reads`` tells what has changed of the results of other maps that attempts
-    read; ``acceptances`` are what somebody holds of results of older code.
+    read; ``acceptances`` are what somebody holds of results of older code. ``node`` is this one: where attempts ran on
+    another one, a program that is absent here, or of the system, says nothing, for a login node is no compute node.
     """
 
     def __init__(
         self, code: Callable[[str], str], folder: str,
         contexts: Mapping[int, ContextRecord], digest: Digest, environment: str | None,
-        reads: ReadResults | None = None, *, software: Callable[[str], str], acceptances: Acceptances,
+        reads: ReadResults | None = None, *, software: Callable[[str], str], acceptances: Acceptances, node: str,
     ) -> None:
         self._software = software
+        self._node = node
         self._code = code
         self._folder = folder
         self._contexts = contexts
@@ -245,8 +248,11 @@ class Staleness:
         if context.uses is not None:
             for path, then in sorted(context.uses.files.items()):
                 yield from self._compared("code", self._code(path), path, then)
+            here = context.node == self._node
             for tool in context.uses.tools:
-                yield from self._compared("tool", self._code(tool.path), tool.path, tool.sha256)
+                if here or not tool.path.startswith(_OF_SYSTEM):
+                    changes = self._compared("tool", self._code(tool.path), tool.path, tool.sha256)
+                    yield from (change for change in changes if here or change.now is not None)
         for path, then, _ in context.inputs:
             yield from self._compared("input", posixpath.join(self._folder, path), path, then)
         # Numbers of threads belong to the job: a login node has other ones than a compute node.

@@ -66,13 +66,14 @@ class View:
     ``code`` gives where a file of a map's code lies, ``folder`` the absolute folder the tasks of a map start in,
     ``digest`` the SHA-256 of a file now, ``pack`` the record at a place of a job's packs (by the job's uuid), ``log``
     reads such a record as what an attempt printed, ``judge`` says how a job stands that never said that it ended.
-    ``now`` is the present time in microseconds; ``environment`` overrules the environment captured last.
+    ``node`` is the name of this one, ``now`` is the present time in microseconds; ``environment`` overrules the
+    environment captured last.
     """
 
     def __init__(
         self, reads: Reads, *, code: Callable[[MapRecord, str], str], folder: Callable[[MapRecord], str],
         digest: Digest, pack: Callable[[str, str], bytes], log: Callable[[bytes], Captured], judge: Judge,
-        now: int, environment: Environment | None = None,
+        node: str, now: int, environment: Environment | None = None,
     ) -> None:
         self.reads = reads
         self.code = code
@@ -82,6 +83,7 @@ class View:
         self.judge = judge
         self.now = now
         self._log = log
+        self._node = node
         self.contexts = Contexts(reads)
         self._environment = environment
         self._maps: dict[int, MapRecord] = {}
@@ -177,7 +179,7 @@ class View:
             self._staleness[map.id] = Staleness(
                 partial(self.code, map), self.folder(map), self.contexts, self.digest, self.environment, reads,
                 software=lambda digest: self.environment_of(digest).software,
-                acceptances=Acceptances(self.reads, map.id, self.acceptances),
+                acceptances=Acceptances(self.reads, map.id, self.acceptances), node=self._node,
             )
         return self._staleness[map.id]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from fixtures.lab import Dependency, Fate, Lab, double, fails, gives, xs
@@ -124,6 +125,18 @@ def test_a_changed_program_and_a_changed_shared_input_make_results_stale(lab: La
     (lab.root / "tool").write_text("binary")
     (lab.root / "table.csv").write_text("3,4")
     assert status(lab)["stale"] == 1
+
+
+def test_programs_of_another_node_are_compared_only_where_they_are_there_and_none_of_the_system(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.submit("scan", xs(1))
+    lab.tools = [{"path": path, "sha256": "0" * 64, "version": None} for path in ("/opt/none/solve", "/bin/sh")]
+    lab.run("scan")
+    assert status(lab)["stale"] == 0
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    assert status(lab)["stale"] == 1
+    assert asking.why_text(lab.project, "scan/0").count("is not what it was") == 1
 
 
 def test_results_are_stale_when_the_software_captured_last_is_another(lab: Lab) -> None:
