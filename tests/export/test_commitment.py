@@ -7,15 +7,17 @@ import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pyoxigraph
 import pytest
 
 from fixtures import stranger
-from fixtures.study import Study, grid
+from fixtures.study import AT, Study, ended, grid
 from fixtures.told import tell
 from provrun.core.canonical import digest
 from provrun.core.code import CapturedCode, Code
 from provrun.core.records import Dependency
+from provrun.core.states import Outcome, State
 from provrun.project.pages.publishing import export
 from provrun.project.project import Project
 
@@ -108,6 +110,31 @@ def test_a_map_without_tasks_is_committed_to(project: Project, study: Study, tmp
     study.submit("none", [])
     export(project, path=tmp_path / "page.ttl", leaves=tmp_path / "leaves.jsonl")
     stranger.check(tmp_path / "page.ttl", tmp_path / "leaves.jsonl")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_records_of_a_group_that_is_not_the_first_move_to_their_place(
+    project: Project, study: Study, tmp_path: Path, suffix: str
+) -> None:
+    plain, path = tmp_path / "leaves.jsonl", tmp_path / f"again.jsonl{suffix}"
+    old, job = study.code, study.job()
+    new = study.registry.intern_code(CapturedCode(Code(kind="git", root="/study", commit="e" * 40, tree="d" * 40)), 1)
+    for name in ("scan", "more"):
+        study.submit(name, grid(x=5))
+        first, *others = study.claim(job, name, limit=5)
+        for study.code, some, later in ((old, others, 0), (new, [first], 60_000_000)):
+            context = study.context(job)
+            done = [ended(one, context, Outcome.SUCCEEDED, State.SUCCEEDED) for one in some]
+            study.registry.record(job, [msgspec.structs.replace(one, started=AT + later) for one in done])
+    export(project, path=tmp_path / "page.ttl", leaves=plain)
+    export(project, path=tmp_path / "page.ttl", leaves=path)
+    stranger.check(tmp_path / "page.ttl", plain)
+    records = [json.loads(line) for line in plain.read_bytes().splitlines()]
+    assert [one["index"] for one in records] == [1, 2, 3, 4, 0] * 2
+    assert (gzip.decompress(path.read_bytes()) if suffix else path.read_bytes()) == plain.read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(
+        [".provrun", "page.ttl", "leaves.jsonl", f"again.jsonl{suffix}"]
+    )
 
 
 def test_beyond_64_cohorts_tails_are_committed_to(project: Project, study: Study, tmp_path: Path) -> None:

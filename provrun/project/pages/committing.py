@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provrun.core import leaves, merkle
-from provrun.core.cohorts import CohortKey, GroupKey, key_of
+from provrun.core.cohorts import MOST_COHORTS, CohortKey, GroupKey, key_of
 from provrun.core.commitment import MapCommitment, commit_trees
 from provrun.core.states import State
 from provrun.errors import ProvrunError
@@ -90,7 +90,12 @@ class Apart:
         return number
 
     def planted(self, groups: Sequence[GroupKey]) -> Planted | None:
-        """Commit to a map that has these groups; None if some of them are pooled, so that trees are missing."""
+        """Commit to a map that has these groups; None if some of them are pooled, so that trees are missing.
+
+        The same where there are more trees than cohorts can be without being pooled.
+        """
+        if len(self.trees) > MOST_COHORTS:
+            return None
         found = {key.group if isinstance(key, CohortKey) else key: number for key, number in self._numbers.items()}
         if found.keys() != set(groups):
             return None
@@ -122,13 +127,18 @@ class Committing:
 
     def commit_apart(
         self, record: MapRecord, circumstances: Callable[[int], Circumstances], level: Callable[[int], int],
-        count: Callable[[Iterable[History]], object],
+        count: Callable[[Iterable[History]], object], write: Callable[[int, bytes], object] | None = None,
     ) -> Apart:
-        """Make the trees of a map and let ``count`` count its tasks, in one pass over them."""
+        """Make the trees of a map and let ``count`` count its tasks, in one pass over them.
+
+        ``write`` takes each record with the number of its tree, unless they are too many.
+        """
         apart = Apart()
         for number, _, sums, line in self._lines(record, apart, circumstances, level, count):
             apart.trees[number].add(sums, merkle.leaf_hash(line))
             apart.tree_of.append(number)
+            if write is not None and number < MOST_COHORTS:
+                write(number, line)
         return apart
 
     def way(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import copyfileobj
@@ -13,32 +13,58 @@ from typing import IO, Any, cast
 
 from provrun.errors import MissingExtra, ProvrunError, StorageFailed
 
+BUFFERED = 1 << 17  # bytes
+COPIED = 1 << 20
+
 
 class LeavesFile:
-    """Writes records in the order of the trees: of each map the groups by position, in each the tasks by index."""
+    """Writes records in the order of the trees: of each map the groups by position, in each the tasks by index.
+
+    Which group a tree belongs to is known when all records of a map are written. Those of tree 0, which is mostly that
+    of the first group and the largest, go to their place at once, those of others wait in files of their own.
+    """
 
     def __init__(self, out: IO[bytes], folder: Path) -> None:
+        """``out`` is a file that can be read again and be cut short."""
         self._out = out
         self._folder = folder
+        self._start = 0
         self._waiting: dict[int, IO[bytes]] = {}
 
-    def write(self, position: int, line: bytes) -> None:
-        """Write a record of the group at a position; only those of the first group can go to their place at once."""
-        if position:
-            file = self._waiting.get(position)
-            if file is None:
-                file = self._waiting[position] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-            file.write(line + b"\n")
-        else:
-            self._out.write(line + b"\n")
+    def write(self, tree: int, line: bytes) -> None:
+        """Write a record of a tree."""
+        file = self._out
+        if tree:
+            file = self._waiting.get(tree) or self._wait(tree)
+        file.write(line + b"\n")
 
-    def end_map(self) -> None:
-        """Put what waited in its place."""
-        for _, file in sorted(self._waiting.items()):
-            with file:
-                file.seek(0)
-                copyfileobj(file, self._out, 1 << 20)
+    def end_map(self, order: Sequence[int]) -> None:
+        """Put what was written since the last map in place: the trees in this order."""
+        if order and order[0] != 0:
+            self._out.seek(self._start)
+            copyfileobj(self._out, self._wait(0), COPIED)
+            self._cut()
+        for tree in order:
+            if tree in self._waiting:
+                with self._waiting.pop(tree) as file:
+                    file.seek(0)
+                    copyfileobj(file, self._out, COPIED)
+        self._start = self._out.tell()
+
+    def begin_again(self) -> None:
+        """Forget what was written since the last map."""
+        for file in self._waiting.values():
+            file.close()
         self._waiting.clear()
+        self._cut()
+
+    def _wait(self, tree: int) -> IO[bytes]:
+        file = self._waiting[tree] = tempfile.TemporaryFile(dir=self._folder, buffering=BUFFERED)  # noqa: SIM115
+        return file
+
+    def _cut(self) -> None:
+        self._out.seek(self._start)
+        self._out.truncate()
 
 
 @contextmanager
@@ -50,10 +76,14 @@ def leaves_file(path: Path | None) -> Iterator[LeavesFile | None]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with ExitStack() as stack:
-            raw = stack.enter_context(temporary.open("wb"))
+            raw = stack.enter_context(temporary.open("w+b", buffering=BUFFERED))
             stack.callback(_kept, raw)
             out = stack.enter_context(_compressing(path, raw))
-            yield LeavesFile(out, path.parent)
+            plain = raw if out is raw else stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            yield LeavesFile(plain, path.parent)
+            if out is not raw:
+                plain.seek(0)
+                copyfileobj(plain, out, COPIED)
         temporary.replace(path)
     except OSError as error:
         raise StorageFailed(f"cannot write {path}: {error.strerror}", value=str(path)) from error

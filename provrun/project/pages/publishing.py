@@ -114,11 +114,8 @@ def summarised(
             circumstances, level, standings, _members(reads, record), read_by_others=record.name in read_by_others,
             additions=additions(submissions),
         )
-        apart = None
-        if records is None:
-            apart = committing.commit_apart(record, circumstances.__getitem__, level, census.count)
-        else:  # records go to their places, which are known when all have been counted
-            census.count(summaries.histories(record.id))
+        write = None if records is None else records.write
+        apart = committing.commit_apart(record, circumstances.__getitem__, level, census.count, write)
         if census.standing is not None:
             standings[record.id] = census.standing
         parts = _parts(summaries, record, census, level)
@@ -129,13 +126,14 @@ def summarised(
             brought=brought(registry.database, record.id),
         )
         grouping = summary.grouping()
-        planted = None if apart is None else apart.planted(grouping.groups)
-        planted = planted or committing.commit(
-            record, grouping, circumstances.__getitem__, level, None if records is None else records.write
-        )
+        planted = apart.planted(grouping.groups)
+        if planted is None:
+            if records is not None:
+                records.begin_again()
+            planted = committing.commit(record, grouping, circumstances.__getitem__, level, write)
         summary.commitment = planted.commitment
         if records is not None:
-            records.end_map()
+            records.end_map(planted.order)
         shown = _exemplars(reads, summary, planted, by_id) if exemplars else []
         told.append(Told(summary, shown, level))
     built = build(
