@@ -7,7 +7,7 @@ from other maps without standing in the record one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from provrun.core.canonical import encode
@@ -47,7 +47,7 @@ def expand(view: View, record: Record) -> list[Triple]:
     circumstances = [_circumstances(attempt) for attempt in attempts]
     nodes = _Nodes(page, one.name, _Places(view, one))
     level = cast("int", record.fields["level"])
-    ExemplarNodes(nodes, circumstances.__getitem__, lambda _: level).add(_exemplar(record, attempts))
+    ExemplarNodes(nodes, circumstances.__getitem__, lambda _: level).add(_exemplar(record, attempts, one.parameters))
     return page.taken()
 
 
@@ -131,8 +131,11 @@ def _circumstances(attempt: Mapping[str, object]) -> Circumstances:
     )
 
 
-def _exemplar(record: Record, attempts: Sequence[Mapping[str, object]]) -> Exemplar:
-    """Tell the task in full; the contexts of attempts are their places in the list."""
+def _exemplar(record: Record, attempts: Sequence[Mapping[str, object]], parameters: Collection[str]) -> Exemplar:
+    """Tell the task in full; the contexts of attempts are their places in the list.
+
+    The record has the parameters of the map's own; ``parameters`` names all.
+    """
     fields = record.fields
     tried = [
         Tried(
@@ -143,9 +146,9 @@ def _exemplar(record: Record, attempts: Sequence[Mapping[str, object]]) -> Exemp
         )
         for place, one in enumerate(attempts)
     ]
-    inherits = any(one["reads"] for one in attempts)
+    own = cast("dict[str, object]", fields["params"])
     return Exemplar(
-        task=record.index, params=None if inherits else encode(fields["params"]),
+        task=record.index, params=encode(own) if own.keys() == parameters else None,
         accepted=cast("int", fields["attempt"]) if fields["state"] == State.SUCCEEDED.word else 0, attempts=tried,
         results={},
         artifacts={cast("int", one["attempt"]): _artifacts(one) for one in attempts},

@@ -152,7 +152,7 @@ class Tally:
         self._digests: dict[CohortKey | GroupKey, bytes] = {}
         self._params = Parameters()
         others = (one for one in view.maps() if one.node != map.node)
-        self._inherited = {name for one in others for name in _names(view, one)}
+        self._inherited = {name for one in others for name in one.parameters}
         self._inherited |= {*view.texts(map.node, "groupedBy"), "chunk"}
         self._described = {node: Parameters() for node in _described_groups(view, map)}
         added = _added(view, map)
@@ -267,14 +267,8 @@ def _described_groups(view: View, map: Mapped) -> Iterator[str]:
             yield group.node
 
 
-def _names(view: View, map: Mapped) -> set[str | None]:
-    """Give the names of the parameters of a map."""
-    wholes = [n for n in view.links(map.node, "prov:used") if n in view.typed("Parameters")]
-    return {view.text(one, "name") for whole in wholes for one in view.links(whole, "parameter")}
-
-
 def _described(
-    view: View, collection: str, params: Parameters, inherited: set[str | None]
+    view: View, collection: str, params: Parameters, inherited: set[str]
 ) -> Iterator[str]:
     """Compare what the page says of the parameters of a collection with those that were counted."""
     if view.number(collection, "memberCount") != params.members:

@@ -137,6 +137,13 @@ class Mapped:
             raise Broken("groups-make-the-map", f"{self.name}: groups at {[one.position for one in self.groups]}")
 
     @property
+    def parameters(self) -> set[str]:
+        """The names of the parameters of its tasks, those included that came from other maps."""
+        view = self.view
+        wholes = [node for node in view.links(self.node, "prov:used") if node in view.typed("Parameters")]
+        return {view.text(one, "name") or "" for whole in wholes for one in view.links(whole, "parameter")}
+
+    @property
     def cohorts(self) -> list[str]:
         """The cohorts of the map."""
         inside = set(self.view.backwards(DCTERMS + "isPartOf", self.node))

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from export.test_task_documents import lived  # noqa: F401
 from fixtures.expanded import attempts, compare
-from fixtures.study import Study
+from fixtures.study import Study, grid
 from fixtures.told import tell
 from provrun.cli.main import main
 from provrun.core.leaves import Record
+from provrun.core.records import Dependency
+from provrun.core.states import Outcome, State
 from provrun.export.expanding import expand
 from provrun.export.page import PR
 from provrun.export.rdf import Iri
@@ -27,6 +30,20 @@ def test_a_page_and_a_record_give_the_graph_of_the_task(lived: Project, tmp_path
     page, leaves = tmp_path / "page.nt", tmp_path / "leaves.jsonl"
     export(lived, format="nt", path=page, leaves=leaves)
     assert compare(lived, page, leaves) > 10
+
+
+def test_parameters_that_a_record_lacks_are_not_said_of_attempts_that_ended_before_they_read_anything(
+    project: Project, study: Study, tmp_path: Path
+) -> None:
+    job = study.job()
+    study.submit("a", grid(x=2))
+    study.run(job, "a")
+    study.submit("b", grid(c=1), on=[Dependency(upstream="a", kind="each")])
+    claimed = [structs.replace(one, trail=None) for one in study.claim(job, "b")]
+    study.end(job, claimed, Outcome.LAUNCHER, State.FAILED)
+    page, leaves = tmp_path / "page.nt", tmp_path / "leaves.jsonl"
+    export(project, format="nt", path=page, leaves=leaves)
+    assert compare(project, page, leaves) == 4
 
 
 def test_a_record_of_another_page_is_refused(lived: Project, tmp_path: Path) -> None:  # noqa: F811
