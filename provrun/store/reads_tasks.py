@@ -47,6 +47,7 @@ class TaskReads:
 
     def __init__(self, db: Database) -> None:
         self.db = db
+        self.stretch = STRETCH
 
     def shown(self, map: int, index: int) -> Shown | None:
         """Give a task with its shown attempt and that one's artifacts."""
@@ -91,7 +92,7 @@ class TaskReads:
             where += f" and t.state = {state:d}" if state is State.FAILED else f" and t.state + 0 = {state:d}"
         led, by, stretch = _SHOWN, "t", stop
         if sieve is not None and state is not State.FAILED:
-            stretch = STRETCH
+            stretch = self.stretch
             if needs_attempt(sieve) and not is_of_params(sieve):
                 led, by = _ATTEMPTED, "a"
         page = FIRST_PAGE
