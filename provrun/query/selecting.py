@@ -131,7 +131,8 @@ class Names:
         wanted = self._equal.get(name)
         if name in _BY_HEX and isinstance(field, str) and isinstance(wanted, str):
             digits = wanted.partition(":")[2] or wanted
-            return wanted if len(digits) >= 4 and (field.startswith(digits) or digits.startswith(field)) else field
+            if len(digits) >= 4 and (field.startswith(digits) or digits.startswith(field)):
+                return wanted
         return field
 
 

@@ -59,6 +59,7 @@ class LeavesFile:
         self._cut()
 
     def _wait(self, tree: int) -> IO[bytes]:
+        # Closed when its turn comes, or with all that is forgotten.
         file = self._waiting[tree] = tempfile.TemporaryFile(dir=self._folder, buffering=BUFFERED)  # noqa: SIM115
         return file
 
