@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TypeAlias, TypeVar, cast
 
-from provrun.errors import ProvrunError, StorageFailed, Unavailable
+from provrun.errors import DatabaseAway, ProvrunError, StorageFailed, Unavailable
 from provrun.store import operations
 from provrun.store.database import LogIsClosed, LogIsOpen, undisturbed
 from provrun.store.folding import Folding, Forked
@@ -52,7 +52,7 @@ class Follower(Folding):
         body = operations.written([operation])
         end = time.monotonic() + self._patience
         pause = 0.02
-        self._mine = None
+        self._mine = self._answer = None
         while self._log is not None:
             try:
                 done = self._step(operation, body)
@@ -62,6 +62,8 @@ class Follower(Folding):
             except Forked as error:
                 self._begin_anew(error)
                 continue
+            except DatabaseAway:
+                raise  # this connection will not come back, and whoever can wait makes another one
             except (StorageFailed, Unavailable):
                 # What has been appended has been done: our own database has only to take it in, like anybody's entry.
                 if self._mine is None or self.over or time.monotonic() > end:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from fixtures.replicas import Group
+from fixtures.runs import until
 from fixtures.study import AT, Study, ended, grid
 from provrun.core.code import CapturedCode, Code
 from provrun.core.environment import Host
@@ -17,6 +20,7 @@ from provrun.core.records import Claimed, Context, JobRecord
 from provrun.errors import DatabaseAway
 from provrun.store import operations, outbox
 from provrun.store.away import Patient
+from provrun.store.folding import PATIENCE
 from provrun.store.outbox import Outbox
 from provrun.store.reads import Reads
 from provrun.store.registry import Registry
@@ -220,6 +224,55 @@ def test_a_claim_says_that_the_database_is_away_and_a_record_is_kept(switch: Swi
     assert [text.split(" (")[0].split(" after")[0] for text in told] == ["the database is away", "the database is back"]
     patient.close_job(job, "ended", "", AT)
     assert not patient.place.exists()
+
+
+def test_a_database_that_goes_between_log_and_commit_is_not_waited_for(postgres_url: str, tmp_path: Path) -> None:
+    Registry.create(postgres_url).close()
+    with closing(Group(postgres_url, tmp_path, 0)) as group:
+        study = Study(group.home)
+        study.submit("scan", grid(x=3))
+        patient = Patient(group.home, tmp_path / "log", "job")
+        job = patient.open_job(_job())
+        scan, context = study.id("scan"), study.context(job)
+        claimed = patient.claim(job, [scan], 2)
+        _cut_at_commit(postgres_url)
+        began = time.monotonic()
+        for one in claimed:
+            # Each is in the log when the connection goes, and is done once, by whoever reads it there.
+            assert patient.record(job, [ended(one, context)]) == 0
+        assert time.monotonic() - began < PATIENCE / 2
+        _cut_at_commit(postgres_url, no_more=True)
+        until(lambda: _claimed(patient, job, scan) == [(scan, 2, 1)], "the last task is claimed")
+        assert study.states("scan") == "ssr"
+        reads = Reads(group.home.database)
+        outcomes = [[one.outcome.word for one in reads.attempts(scan, index)] for index in range(3)]
+        assert outcomes == [["succeeded"], ["succeeded"], []]
+        assert group.home.check() == []
+        patient.close_job(job, "ended", "", AT)
+
+
+def _claimed(patient: Patient, job: int, map: int) -> list[tuple[int, int, int]]:
+    with suppress(DatabaseAway):
+        return [(one.map, one.index, one.number) for one in patient.claim(job, [map], 5)]
+    return []
+
+
+def _cut_at_commit(url: str, *, no_more: bool = False) -> None:
+    """Let the server end a connection in each commit of a step in the log, or do so no more."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        if no_more:
+            connection.execute("drop trigger cut on log")
+            return
+        connection.execute(
+            "create function cut() returns trigger language plpgsql as"
+            " $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$"
+        )
+        connection.execute(
+            "create constraint trigger cut after update on log deferrable initially deferred"
+            " for each row execute function cut()"
+        )
 
 
 def _job() -> JobRecord:
