@@ -54,12 +54,12 @@ class Log(LogFiles):
         new = self._temporary("new")
         self._write(new, entry.data)
         try:
-            if not self._link(new, position):
+            # Who says that the log goes further has seen an entry here: if its file was lost it will be mended.
+            if self.head().is_beyond(position - 1) or not self._link(new, position):
                 self._tail = max(self._tail, position)
                 return None
             sync(self.folder)
-            # Files are unlinked in their order, so a number has not been freed as long as the one before is there.
-            if position and not self._there(position - 1):
+            if position and self._is_freed(position):
                 # We were held up so long that the number was used and merged away. Nobody believes what we put there.
                 self._loose(position).unlink()
                 self._tail = max(self._tail, position)
@@ -88,6 +88,15 @@ class Log(LogFiles):
                 return True
         except FileNotFoundError:
             return False
+
+    def _is_freed(self, position: int) -> bool:
+        """Tell whether the number of an entry may have been used and merged away before we took it.
+
+        Files are unlinked in their order, so that it has not been as long as the one before is there. If that is
+        missing and was not merged it is lost, which is no reason to take back what others may have read.
+        """
+        before = position - 1
+        return not self._there(before) and (self.head().level(before) > 0 or self._covered(1, before // FANOUT))
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a new file to the disk; one of this name may be a leftover, which must not be written to."""
@@ -126,10 +135,11 @@ class Log(LogFiles):
         """
         with suppress(OSError):
             head = self.head()
-            if head.digest and head.position > entry.position:
+            if head.is_beyond(entry.position):
                 return  # we were held up, others have gone on
             merged = self._merge(head, entry.position - DISTANCE + 1)
-            self._say(Head(entry.position, entry.digest.hex(), merged))
+            if not self.head().is_beyond(entry.position):  # merging may have taken long
+                self._say(Head(entry.position, entry.digest.hex(), merged))
 
     def _say(self, head: Head) -> None:
         temporary = self._temporary("head")
@@ -211,17 +221,21 @@ class Log(LogFiles):
             self._replace(self.folder / WANTED, msgspec.json.encode(position), kind="ask")
 
     def mend(self) -> bool:
-        """Write an entry again that somebody asked for, if it needs it and we have its bytes."""
+        """Write an entry again that somebody asked for, and those after it: each that needs it and whose bytes we have.
+
+        Who asks for one will ask for the others next, and would wait for each.
+        """
         try:
             position = msgspec.json.decode((self.folder / WANTED).read_bytes(), type=int)
         except (OSError, msgspec.DecodeError):
             return False
-        data = self._kept.get(position)
-        if data is None or self.head().level(position):
+        if position not in self._kept or self.head().level(position):
             return False
         with suppress(OSError):
-            if not self._is_sound(position):
-                self._replace(self._loose(position), data, kind="mended")
+            for each in sorted(one for one in self._kept if one >= position):
+                # Looked at anew for each, for it may have been merged by now.
+                if not self._is_sound(each) and not self.head().level(each):
+                    self._replace(self._loose(each), self._kept[each], kind="mended")
             (self.folder / WANTED).unlink(missing_ok=True)
             return True
         return False

@@ -28,6 +28,10 @@ class Head(msgspec.Struct, frozen=True):
     digest: str
     merged: tuple[int, ...] = ()
 
+    def is_beyond(self, position: int) -> bool:
+        """Tell whether somebody has said that the log goes further than a position."""
+        return bool(self.digest) and self.position > position
+
     def level(self, position: int) -> int:
         """Give the level of the file that an entry is in; 0 if it has one of its own."""
         return next((level for level in range(len(self.merged), 0, -1) if position < self.merged[level - 1]), 0)

@@ -172,6 +172,31 @@ def test_a_writer_whose_number_was_merged_away_takes_his_entry_back(memory: Path
     assert next(late.read(6)).writer == "me:1"
 
 
+def test_the_number_of_an_entry_that_was_announced_and_is_lost_is_not_used_again(writer: Writer) -> None:
+    writer.append(4)
+    before = writer.last
+    writer.append(1)
+    loose(writer.log.folder, 5).unlink()
+    other = Log(writer.log.folder, "other", "you:2")
+    assert other.append(5, before.digest, b"another one") is None
+    assert list(other.read(5)) == [] and str(other.stuck) == "entry 5 of the log is missing"
+    other.ask(5)
+    assert writer.log.mend()
+    assert read(writer.log.folder)[0] == list(range(6))
+
+
+def test_an_entry_behind_one_that_is_lost_is_not_taken_back(writer: Writer) -> None:
+    writer.append(5)
+    other = Log(writer.log.folder, "other", "you:2")
+    loose(writer.log.folder, 5).unlink()
+    made = other.append(6, writer.last.digest, body(6))
+    assert made is not None
+    other.announce(made)
+    other.ask(5)
+    assert writer.log.mend()
+    assert read(writer.log.folder)[0] == list(range(7))
+
+
 def test_what_a_dead_writer_put_under_a_number_merged_away_is_not_believed(memory: Path) -> None:
     one = Writer(memory / "log", "one")
     one.append(5)
@@ -247,6 +272,24 @@ def test_who_has_an_entry_mends_it_when_asked(writer: Writer) -> None:
     assert writer.log.mend()
     assert path.read_bytes() == whole and not (writer.log.folder / "wanted").exists()
     assert not writer.log.mend()
+
+
+def test_who_mends_an_entry_mends_those_after_it(writer: Writer) -> None:
+    writer.append(60)
+    last = list(LogFiles(writer.log.folder).read(0))
+    paths = [path for entry in last if (path := loose(writer.log.folder, entry.position)).exists()]
+    assert len(paths) > 30
+    for n, path in enumerate(paths):
+        if n % 3:
+            path.write_bytes(b"")
+        else:
+            path.unlink()
+    positions, files = read(writer.log.folder)
+    assert files.stuck is not None and positions == list(range(files.stuck.position))
+    Log(writer.log.folder, "asking", "you:2").ask(files.stuck.position)
+    assert writer.log.mend()
+    assert list(LogFiles(writer.log.folder).read(0)) == last
+    assert all(path.exists() for path in paths)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage"], ids=["none", "empty", "garbage"])
