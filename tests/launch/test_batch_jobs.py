@@ -132,7 +132,7 @@ def test_a_requeued_job_goes_on_and_has_one_successor(
     slurm.until(lambda: not slurm.jobs(), "all of it is over")
     assert runs.counts("t") == {"succeeded": 4}, said(runs)
     assert outcomes(runs, 4) <= {Outcome.SUCCEEDED, Outcome.LOST, Outcome.CANCELLED}
-    assert len(list((runs.root / ".provrun" / "launch").glob("*.token"))) == 1
+    assert len(list((runs.root / ".provrun" / "launch").glob("*.token"))) == 1, (said(runs), jobs(runs))
     assert [job.reason for job in jobs(runs)].count("nothing is left") == 1
     invariants()
 
