@@ -181,7 +181,7 @@ def _told(submitted: Submitted) -> str:
     lines += [f"{added.stale} results are stale; provrun why {submitted.name} says why"] if added.stale else []
     lines += [f"{name} grew by {_counted(count, 'task')}" for name, count in added.grown.items()]
     lines += [f"changed {change}" for change in submitted.changes]
-    version = (code.commit or "not committed")[:13] + (" with changes" if code.dirty else "")
+    version = (code.commit[:12] if code.commit else "not committed") + (" with changes" if code.dirty else "")
     version = version if code.kind == "git" else "in no repository"
     lines.append(f"code {version}, environment {submitted.environment[:12]}")
     return "\n".join([*lines, f"next: {submitted.next}"])

@@ -142,7 +142,7 @@ def _outcome(shape: Shape) -> Iterator[str]:
     )
     if not shape.good:
         yield (
-            f"no shape that is allowed keeps the slots in use to the end"
+            f"no shape that was considered keeps the slots in use to the end"
             f" (the longest task alone leaves {shape.tail_bound:.0%} idle)"
         )
     elif shape.tail_idle > TAIL:

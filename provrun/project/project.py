@@ -185,7 +185,7 @@ class Project:
         from provrun.store.database import connect
 
         # Whoever says how long to wait means it.
-        database = connect(self.url, **how) if how else self._waited(lambda: connect(self.url))  # type: ignore[arg-type]
+        database = connect(self.url, **how) if how else self._waited(lambda: connect(self.url))  # type: ignore[arg-type]  # by name
         try:
             migrations.require_head(database, self.url)
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from provrun.core.canonical import decode, encode
 from provrun.core.history import History
@@ -45,7 +45,8 @@ class Leaves:
         self.around: dict[int, Around] = {}
         """What attempts shared, by the id of their context."""
         for id, code, environment, inputs, uses in db.fetch(_CONTEXTS):
-            shared = encode([sha for _, sha, _ in decode(inputs)]) if inputs is not None else "[]"  # type: ignore[misc, union-attr]
+            listed = cast("list[tuple[str, str, int]]", decode(inputs)) if inputs is not None else []
+            shared = encode([sha for _, sha, _ in listed])
             self.around[id] = Around(
                 f'"{bytes(code).hex()}"', f'"{bytes(environment).hex()}"', shared, _defaults(uses)
             )

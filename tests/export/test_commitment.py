@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import pyoxigraph
@@ -18,7 +20,9 @@ from provrun.core.canonical import digest
 from provrun.core.code import CapturedCode, Code
 from provrun.core.records import Dependency
 from provrun.core.states import Outcome, State
-from provrun.project.pages.publishing import export
+from provrun.project.pages.committing import Changed
+from provrun.project.pages.leaf_files import LeavesFile
+from provrun.project.pages.publishing import export, summarised
 from provrun.project.project import Project
 
 PR = "https://w3id.org/provrun/ns#"
@@ -153,3 +157,25 @@ def test_beyond_64_cohorts_tails_are_committed_to(project: Project, study: Study
     (groups,) = (groups for _, _, groups in page.maps())
     kinds = [page.one(group, "kind") for group in groups]
     assert (kinds.count("tail"), kinds[-1]) == (2, "unattempted")
+
+
+class Interrupted(LeavesFile):
+    """Does something before the first record is written."""
+
+    def __init__(self, out: IO[bytes], folder: Path, do: Callable[[], object]) -> None:
+        super().__init__(out, folder)
+        self._do: Callable[[], object] | None = do
+
+    def write(self, tree: int, line: bytes) -> None:
+        if self._do is not None:
+            self._do()
+            self._do = None
+        super().write(tree, line)
+
+
+def test_circumstances_that_come_while_a_page_is_made_are_told(project: Project, study: Study, tmp_path: Path) -> None:
+    study.submit("a", grid(x=2))
+    study.run(study.job(), "a")
+    study.submit("b", grid(x=2))
+    with (tmp_path / "leaves").open("w+b") as out, pytest.raises(Changed, match="b changed while it was read"):
+        summarised(project, records=Interrupted(out, tmp_path, lambda: study.run(study.job(), "b")))
