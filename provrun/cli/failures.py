@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -91,13 +92,17 @@ def _usage(error: click.ClickException) -> UsageError:
 
 
 def report(failure: ProvrunError, *, as_json: bool) -> None:
-    """Print a failure: the JSON document on stdout, or words on stderr."""
+    """Print a failure: the JSON document on stdout, or words on stderr, also if stdout does not take the document."""
     try:
         if as_json:
             value = failure.value if isinstance(failure.value, str | int | list | None) else str(failure.value)
             body = {"code": failure.code, "message": failure.message, "value": value, "next": failure.next}
             print(encode({"error": body}), flush=True)
-        else:
-            print(f"{styled('error:', '31', sys.stderr)} {visible(str(failure))}", file=sys.stderr)
-    except BrokenPipeError:
+            return
+    except OSError as error:
+        # Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return
+    with suppress(OSError):
+        print(f"{styled('error:', '31', sys.stderr)} {visible(str(failure))}", file=sys.stderr, flush=True)

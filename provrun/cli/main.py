@@ -113,6 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _print(text: str) -> int:
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        # Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: {error.strerror}", file=sys.stderr)
+            return 74
     return 0

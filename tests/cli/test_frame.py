@@ -178,15 +178,18 @@ def test_a_closed_reader_is_no_error(cli: Cli) -> None:
     os.close(writing)
 
 
-def test_a_full_disk_is_exit_74(cli: Cli) -> None:
+@pytest.mark.parametrize("words", ["config", "config --json", "status --json", "--help", "--version", "nothing --json"])
+def test_a_full_disk_is_exit_74(cli: Cli, words: str) -> None:
     assert cli("init").exit == 0
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "provrun", "config"], cwd=cli.folder, stdout=full, stderr=subprocess.PIPE,
-            check=False,
+            [sys.executable, "-m", "provrun", *words.split()], cwd=cli.folder, stdout=full, stderr=subprocess.PIPE,
+            check=False, text=True,
         )
-    assert done.returncode == 74
-    assert b"No space left" in done.stderr
+    # A failure that has no room on stdout is told in words, with its own exit code.
+    code, said = (2, "no such command") if words == "nothing --json" else (74, "No space left")
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in done.stderr
 
 
 def test_an_unreachable_database_is_exit_69(cli: Cli) -> None:
