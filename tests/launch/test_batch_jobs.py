@@ -132,7 +132,13 @@ def test_a_requeued_job_goes_on_and_has_one_successor(
     slurm.until(lambda: not slurm.jobs(), "all of it is over")
     assert runs.counts("t") == {"succeeded": 4}, said(runs)
     assert outcomes(runs, 4) <= {Outcome.SUCCEEDED, Outcome.LOST, Outcome.CANCELLED}
-    assert len(list((runs.root / ".provrun" / "launch").glob("*.token"))) == 1, (said(runs), jobs(runs))
+    # Slurm may take the late word of the script that it has killed for the end of the job that it has requeued; then
+    # the successor does the work and has one of its own. Whatever was handed in follows one job, and no job has two.
+    folder = runs.root / ".provrun" / "launch"
+    followers = [json.loads(path.read_bytes())["uuid"] for path in folder.glob("*.token")]
+    handed_in = {path.stem for path in folder.glob("*.sh")}
+    assert 1 <= len(followers) <= 2, (said(runs), jobs(runs))
+    assert len(handed_in) == len(followers) + 1 and set(followers) < handed_in, (said(runs), jobs(runs))
     assert [job.reason for job in jobs(runs)].count("nothing is left") == 1
     invariants()
 
