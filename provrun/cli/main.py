@@ -117,6 +117,9 @@ def _print(text: str) -> int:
         # Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):
-            print(f"error: {error.strerror}", file=sys.stderr)
-            return 74
+            from provrun.cli.failures import explained, report
+
+            failure = explained(error)
+            report(failure, as_json=False)
+            return failure.exit
     return 0

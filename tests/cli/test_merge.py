@@ -241,6 +241,7 @@ def test_whoever_kills_it_finds_whole_maps_and_merges_again(cli: Cli, tmp_path: 
             words = [sys.executable, "-m", "provrun", "db", "merge", file]
             merging = subprocess.Popen(words, cwd=cli.folder, stdout=subprocess.DEVNULL)
             begun = "select 1 from map m join task t on t.map_id=m.id where m.id=?"
+            # Called before the loop goes on.
             until(lambda: registry.database.fetch(f"{begun} limit 1", (wanted,)), f"map {wanted} is being written")  # noqa: B023
             merging.send_signal(signal.SIGKILL)
             killed += merging.wait() == -signal.SIGKILL
